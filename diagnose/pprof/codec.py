@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import zlib
 from collections.abc import Sequence
+from itertools import chain
 from typing import Protocol, TypeVar
 
 from google.protobuf.message import DecodeError as ProtobufError
@@ -39,7 +40,7 @@ def decode(body: bytes, *, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> Prof
         raise DecodeError(f"not a pprof profile: {err}", field="body") from err
     profile = _Reader(message).profile()
     try:
-        profile.check_valid()
+        profile.check_values()  # its frames are right by construction
     except InvalidProfile as err:
         raise DecodeError(f"not a usable profile: {err}", field="sample") from err
     return profile
@@ -91,8 +92,9 @@ class _Reader:
 
     def __init__(self, message: pb.Profile) -> None:
         self.message = message
-        self.strings = [entry.decode("utf-8", "replace") for entry in message.string_table]
-        if self.strings and self.strings[0]:
+        self.strings = [entry.decode("utf-8", "replace") for entry in message.string_table] or [""]
+        self.string_count = len(self.strings)
+        if self.strings[0]:
             raise DecodeError("entry 0 of the string table is not empty", field="string_table")
         self.functions = self._by_id(message.function, "function")
         self.mappings = self._by_id(message.mapping, "mapping")
@@ -124,11 +126,9 @@ class _Reader:
         )
 
     def string(self, index: int) -> str:
-        if index == 0:
-            return ""
-        if not 0 < index < len(self.strings):
-            raise DecodeError(f"string {index} is outside the table of {len(self.strings)}", field="string_table")
-        return self.strings[index]
+        if 0 <= index < self.string_count:
+            return self.strings[index]
+        raise DecodeError(f"string {index} is outside the table of {self.string_count}", field="string_table")
 
     def _by_id(self, entries: Sequence[Entry], name: str) -> dict[int, Entry]:
         table = {entry.id: entry for entry in entries}
@@ -173,26 +173,24 @@ class _Reader:
         return Sample(frames, tuple(sample.value), labels, numbers)
 
     def _frames(self, location_ids: tuple[int, ...]) -> tuple[Frame, ...]:
-        frames: list[Frame] = []
         try:
-            for location_id in location_ids:
-                frames += self.frames_at[location_id]
+            return tuple(chain.from_iterable(map(self.frames_at.__getitem__, location_ids)))
         except KeyError as err:
             raise DecodeError(f"a sample names location {err}, which is missing", field="sample") from err
-        return tuple(frames)
 
     def _labels(self, sample: pb.Sample) -> tuple[dict[str, str], dict[str, int]]:
         labels: dict[str, str] = {}
         numbers: dict[str, int] = {}
         for label in sample.label:
-            key = self.string(label.key)
-            text, unit = self.string(label.str), self.string(label.num_unit)
+            text = self.string(label.str)
             if text:
-                labels[key] = text
-            elif label.num or unit:  # neither text nor number: no label, as in pprof
-                numbers[key] = label.num
-                if unit:
-                    self.number_units[key] = unit
+                labels[self.string(label.key)] = text
+                continue
+            number, unit = label.num, self.string(label.num_unit)
+            if number or unit:  # neither text nor number: no label, as in pprof
+                numbers[self.string(label.key)] = number
+            if unit:
+                self.number_units[self.string(label.key)] = unit
         return labels, numbers
 
 

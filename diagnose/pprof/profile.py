@@ -112,18 +112,23 @@ class Profile:
         Raise InvalidProfile unless: there is a value type, their names are distinct and not empty, every sample has one
         value per type, every frame has a name, and every inlined frame is followed by the caller it was inlined into.
         """
+        self.check_values()
+        checked: set[int] = set()
+        for number, sample in enumerate(self.samples):
+            if id(sample.frames) not in checked:
+                _check_frames(number, sample.frames)
+                checked.add(id(sample.frames))
+
+    def check_values(self) -> None:
+        """The first half of `check_valid`: types and number of values."""
         names = [value_type.type for value_type in self.sample_types]
         if not names or "" in names:
             raise InvalidProfile("a profile needs at least one value type, each with a name")
         if len(set(names)) != len(names):
             raise InvalidProfile(f"value types repeat: {', '.join(names)}")
-        checked: set[int] = set()
         for number, sample in enumerate(self.samples):
             if len(sample.values) != len(names):
                 raise InvalidProfile(f"sample {number} has {len(sample.values)} values for {len(names)} value types")
-            if id(sample.frames) not in checked:
-                _check_frames(number, sample.frames)
-                checked.add(id(sample.frames))
 
     def dump(self) -> str:
         """
