@@ -2,8 +2,9 @@
 Profile → Arrow tables, as they are stored: one dictionary each of functions, frames, call-tree nodes and stacks, and
 the samples that point to stacks.
 
-Ids are 64-bit content hashes (BLAKE2b), the same in every profile, process and version, so the dictionaries of many
-profiles merge by id:
+Ids are content hashes (BLAKE2b), the same in every profile, process and version, so the dictionaries of many profiles
+merge by id. They use 63 bits: above that, joins in DuckDB over Arrow tables fail (it hands the bounds to pyarrow, which
+takes Python integers as signed), and signed readers see negative numbers.
 
     function   name, file, start line                        a file moved or a line added above makes another one
     frame      function, line, inlined
@@ -24,7 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from diagnose.pprof.names import Origin, origin_of, own_frame, trace_and_span
-from diagnose.pprof.nodes import Nodes, NumberArray, build_nodes
+from diagnose.pprof.nodes import ID_MASK, Nodes, NumberArray, build_nodes
 from diagnose.pprof.profile import Frame, Profile, Sample
 
 FOLDED_NUMBERS = frozenset({"bytes"})  # the allocation size in heap profiles: splits equal stacks, says little
@@ -112,8 +113,8 @@ def to_columns(profile: Profile) -> ProfileColumns:
 
 
 def hash64(data: bytes) -> int:
-    """The first 8 bytes of BLAKE2b, little endian: stable for ever, unlike `hash()` of Python or DuckDB."""
-    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little")
+    """BLAKE2b cut to 63 bits, little endian: stable for ever, unlike `hash()` of Python or DuckDB."""
+    return int.from_bytes(blake2b(data, digest_size=8).digest(), "little") & ID_MASK
 
 
 def function_id(frame: Frame) -> int:

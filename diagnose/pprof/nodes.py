@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 NumberArray = NDArray[np.int64]
+ID_MASK = (1 << 63) - 1
 _ROOT = -1
 
 
@@ -90,7 +91,7 @@ def _hashes(parents: NumberArray, names: NumberArray, texts: list[str]) -> NDArr
     for parent, name in zip(parents.tolist(), names.tolist(), strict=True):
         above = no_parent if parent == _ROOT else digests[parent]
         digests.append(blake2b(above + name_hashes[name], digest_size=8).digest())
-    return np.frombuffer(b"".join(digests), np.dtype("<u8")).astype(np.uint64)
+    return np.frombuffer(b"".join(digests), np.dtype("<u8")) & np.uint64(ID_MASK)
 
 
 def _outer_most(parents: NumberArray, names: NumberArray) -> NDArray[np.bool_]:
