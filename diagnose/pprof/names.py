@@ -140,11 +140,12 @@ def is_profiler_itself(frames: Iterable[Frame]) -> bool:
 
     `runtime/pprof.Do` and the other labelling functions do not count: they surround the program's own work.
     """
-    return any(_is_profiler(frame.function) for frame in frames)
+    return any(is_profiler(frame.function) for frame in frames)
 
 
 @lru_cache(maxsize=65536)
-def _is_profiler(function: str) -> bool:
+def is_profiler(function: str) -> bool:
+    """Whether one function belongs to taking a profile."""
     return package_of(function) in PROFILER_PACKAGES and not LABELLING.match(function)
 
 

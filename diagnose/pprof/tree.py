@@ -9,11 +9,10 @@ pair is 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from diagnose.pprof.filters import without_profiler
-from diagnose.pprof.names import origin_of
+from diagnose.pprof.names import is_profiler, origin_of
 from diagnose.pprof.profile import Profile, ValueType
 from diagnose.pprof.top import stack_values
 
@@ -134,29 +133,52 @@ def _add_up(nodes: Sequence[Node]) -> list[tuple[int, int]]:
     return [(now, base) for now, base in totals]
 
 
-def build_tree(profile: Profile, value_type: str | None = None, *, own_work_apart: bool = True) -> Tree:
-    """
-    The call tree of one value type (None: the default).
-
-    With *own_work_apart*, samples of the profiler itself stand under one node, `diagnose itself`. Raises KeyError.
-    """
+def build_tree(profile: Profile, value_type: str | None = None) -> Tree:
+    """The call tree of one value type (None: the default). Raises KeyError when the profile does not have it."""
     index = profile.value_index(value_type)
     builder = _Builder()
-    evidence = without_profiler(profile) if own_work_apart else profile
-    _add_profile(builder, evidence, index, under=0)
-    if len(evidence.samples) < len(profile.samples):
-        is_evidence = {id(sample) for sample in evidence.samples}
-        rest = profile.where(lambda sample: id(sample) not in is_evidence)
-        _add_profile(builder, rest, index, under=builder.child(0, PROFILER, ""))
-    return builder.tree(profile.sample_types[index], compared=False)
-
-
-def _add_profile(builder: _Builder, profile: Profile, index: int, *, under: int) -> None:
     for frames, value in stack_values(profile, index):
-        at = under
+        at = 0
         for frame in reversed(frames):
             at = builder.child(at, frame.function, frame.file)
         builder.add(at, value, 0)
+    return builder.tree(profile.sample_types[index], compared=False)
+
+
+def tree_of(value_type: ValueType, rows: Iterable[tuple[int, str, str, int, int]], *, compared: bool) -> Tree:
+    """
+    A tree out of (parent, function, file, own value, own base value) rows, the callers before what they call.
+
+    `parent` counts the rows from 1; 0 is the root, which has no row. Rows of one caller and one name become one node.
+    """
+    builder = _Builder()
+    where = [0]
+    for parent, function, file, value, base in rows:
+        at = builder.child(where[parent], function, file)
+        where.append(at)
+        builder.add(at, value, base)
+    return builder.tree(value_type, compared=compared)
+
+
+def set_profiler_apart(tree: Tree) -> Tree:
+    """
+    Moves what exists only because a profile was taken (names.is_profiler) under one node, `diagnose itself`.
+
+        net/http.(*conn).serve > main.buy: 8, > net/http/pprof.Index: 2     becomes
+        net/http.(*conn).serve > main.buy: 8
+        diagnose itself > net/http.(*conn).serve > net/http/pprof.Index: 2
+    """
+    itself = [False] * len(tree.nodes)
+    for at, node in enumerate(tree.nodes[1:], start=1):
+        itself[at] = itself[node.parent] or is_profiler(node.function)
+    if not any(itself):
+        return tree
+    builder = _Builder()
+    for at, node in enumerate(tree.nodes):
+        if node.self_value or node.base_self:
+            under = builder.child(0, PROFILER, "") if itself[at] else 0
+            builder.add(_copy_path(builder, tree, at, under=under), node.self_value, node.base_self)
+    return builder.tree(tree.value_type, compared=tree.compared)
 
 
 def diff_trees(base: Tree, new: Tree) -> Tree:
@@ -202,12 +224,12 @@ def focus(tree: Tree, pattern: str) -> Tree:
     return builder.tree(tree.value_type, compared=tree.compared)
 
 
-def _copy_path(builder: _Builder, tree: Tree, at: int) -> int:
+def _copy_path(builder: _Builder, tree: Tree, at: int, *, under: int = 0) -> int:
     path = []
     while at:
         path.append(tree.nodes[at])
         at = tree.nodes[at].parent
-    position = 0
+    position = under
     for node in reversed(path):
         position = builder.child(position, node.function, node.file)
     return position

@@ -7,7 +7,7 @@ import pytest
 from diagnose.pprof import tree as trees
 from diagnose.pprof.codec import decode
 from diagnose.pprof.profile import Profile, Sample
-from diagnose.pprof.tree import build_tree, diff_trees, drop_small, focus, hide_runtime
+from diagnose.pprof.tree import build_tree, diff_trees, drop_small, focus, hide_runtime, set_profiler_apart
 from tests.pprof.golden import assert_golden
 from tests.pprof.small import CPU, RECORDED, TICK_NS, cpu_profile, frames_of
 
@@ -27,6 +27,10 @@ def checked(tree: trees.Tree) -> trees.Tree:
 
 def test_samples_become_a_tree_by_function_name():
     assert_golden("tree.txt", checked(build_tree(cpu_profile(PATHS))).dump(TICK_NS))
+
+
+def test_the_profilers_own_work_is_set_apart():
+    assert_golden("tree-profiler-apart.txt", checked(set_profiler_apart(build_tree(cpu_profile(PATHS)))).dump(TICK_NS))
 
 
 def test_the_runtime_can_be_hidden_and_nothing_is_lost():
@@ -98,7 +102,13 @@ def test_empty_stacks_and_negative_values_keep_the_sums():
 def test_every_step_on_recorded_profiles_adds_up(file):
     profile = decode(file.read_bytes())
     tree = checked(build_tree(profile))
-    for step in (hide_runtime, drop_small, lambda each: focus(each, "main"), lambda each: diff_trees(each, tree)):
+    for step in (
+        hide_runtime,
+        drop_small,
+        set_profiler_apart,
+        lambda each: focus(each, "main"),
+        lambda each: diff_trees(each, tree),
+    ):
         assert step(tree).total <= tree.total
         checked(step(tree))
 
