@@ -16,6 +16,7 @@ from typing import Protocol, TypeVar
 from google.protobuf.message import DecodeError as ProtobufError
 
 from diagnose.errors import DecodeError
+from diagnose.pprof.garbage import collector_paused
 from diagnose.pprof.profile import Frame, InvalidProfile, Profile, Sample, ValueType
 from diagnose.pprof.proto import profile_pb2 as pb
 
@@ -38,7 +39,8 @@ def decode(body: bytes, *, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> Prof
         message.ParseFromString(raw)
     except ProtobufError as err:
         raise DecodeError(f"not a pprof profile: {err}", field="body") from err
-    profile = _Reader(message).profile()
+    with collector_paused():
+        profile = _Reader(message).profile()
     try:
         profile.check_values()  # its frames are right by construction
     except InvalidProfile as err:

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from diagnose.pprof.garbage import collector_paused
 from diagnose.pprof.names import Origin, origin_of, own_frame, trace_and_span
 from diagnose.pprof.nodes import ID_MASK, Nodes, NumberArray, build_nodes
 from diagnose.pprof.profile import Frame, Profile, Sample
@@ -99,8 +100,10 @@ class ProfileColumns:
 
 
 def to_columns(profile: Profile) -> ProfileColumns:
-    """The tables of *profile*; under a second for 50,000 distinct stacks of 50 frames."""
-    stacks = _Stacks(profile.samples)
+    """The tables of *profile*; about 1.5 s for 50,000 distinct stacks of 50 frames."""
+    with collector_paused():
+        stacks = _Stacks(profile.samples)
+        rows = _merge_samples(profile.samples, stacks.ids)
     frames = stacks.frames
     paths = build_nodes(stacks.frame_numbers, stacks.ends, frames.name_numbers())
     return ProfileColumns(
@@ -108,7 +111,7 @@ def to_columns(profile: Profile) -> ProfileColumns:
         frames=frames.frame_table(),
         nodes=_node_table(paths, frames),
         stacks=_stack_table(stacks, paths),
-        samples=_sample_table(_merge_samples(profile.samples, stacks.ids)),
+        samples=_sample_table(rows),
     )
 
 
@@ -192,9 +195,9 @@ class _Stacks:
         }
         self.frame_numbers, self.ends = _only(sorted(firsts.values()), flat, ends)
 
-    def _frame_numbers(self, frames: tuple[Frame, ...]) -> Iterable[int]:
+    def _frame_numbers(self, frames: tuple[Frame, ...]) -> list[int]:
         try:
-            return array("q", map(self._numbers.__getitem__, map(id, frames)))
+            return list(map(self._numbers.__getitem__, map(id, frames)))
         except KeyError:
             return [self._frame_number(frame) for frame in frames]
 

@@ -64,7 +64,7 @@ OWN, STD, RUNTIME, OTHER = "own", "std", "runtime", "other"
         ("aeshashbody", f"{GOROOT}/runtime/asm_amd64.s", RUNTIME),
         ("memeqbody", "internal/bytealg/equal_amd64.s", RUNTIME),
         ("runtime.gopark", "", RUNTIME),
-        ("go.uber.org/zap.(*Logger).Info", "/root/go/pkg/mod/go.uber.org/zap@v1.27.0/logger.go", OTHER),
+        ("go.uber.org/zap.(*Logger).Info", "/home/me/go/pkg/mod/go.uber.org/zap@v1.27.0/logger.go", OTHER),
         ("go.uber.org/zap.(*Logger).Info", "go.uber.org/zap@v1.27.0/logger.go", OTHER),
         ("github.com/x/y.f", "/home/me/shop/vendor/github.com/x/y/f.go", OTHER),
         ("malloc", "/usr/src/malloc.c", OTHER),
