@@ -102,6 +102,27 @@ class Episode:
 
 
 @dataclass(frozen=True)
+class IncidentKey:
+    """What an alert belongs to: alerts of one `group_id` that are open together are one incident of `service`."""
+
+    group_id: str
+    service: str
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """What one message changed, after the commit. The tuples hold incident ids; one may be in several."""
+
+    accepted: int
+    duplicates: int
+    incidents: tuple[str, ...]
+    opened: tuple[str, ...] = ()
+    reopened: tuple[str, ...] = ()
+    grown: tuple[str, ...] = ()
+    resolved: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Incident:
     """All episodes of one service that are open together."""
 
@@ -183,6 +204,19 @@ class Capture:
     lag_ms: float | None = None
     bytes: int | None = None
     profile_id: str | None = None
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """One revision of a report for one sink, as the outbox has it."""
+
+    delivery_id: str
+    incident_id: str
+    revision: int
+    sink: str
+    attempts: int
+    external_ref: str | None = None
+    created_at: datetime | None = None
 
 
 @dataclass(frozen=True)

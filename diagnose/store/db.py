@@ -1,0 +1,186 @@
+"""
+The two database files and everything that opens, migrates and closes them.
+
+    control.duckdb     alerts, incidents, captures, findings, deliveries     small, commits in milliseconds
+    telemetry.duckdb   spans, metrics, profiles                              large, commits in batches
+
+Both are attached to one DuckDB instance in memory, which holds the documented views and macros (views/*.sql) over them,
+so a query may join across the files. Tables are named without the database: every cursor has both on its search path.
+Readers take a cursor of their own per use; writing goes through `Store.control` and `Store.telemetry` only.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import duckdb
+
+from diagnose.errors import NotFound, StoreError
+from diagnose.store.queries import HERE, statements
+from diagnose.store.writer import Writer
+
+FILES = ("control", "telemetry")
+STORAGE_VERSION = "v1.5.0"
+CHECKPOINT_THRESHOLD = "512MB"
+Params = Mapping[str, Any] | Sequence[Any] | None
+
+
+class Store:
+    """Open with `Store.open`; close when done. One process at a time may have a data directory open."""
+
+    def __init__(self, instance: duckdb.DuckDBPyConnection, path: Path, *, queue_bytes: int, read_only: bool) -> None:
+        self.path = path
+        self.read_only = read_only
+        self._instance = instance
+        self.control = Writer("control", self.cursor)
+        self.telemetry = Writer("telemetry", self.cursor, max_waiting_bytes=queue_bytes)
+
+    @classmethod
+    def open(cls, path: Path, *, queue_bytes: int = 268_435_456, read_only: bool = False) -> Self:
+        """
+        Open the files in the folder *path*, creating and migrating them as needed, and start the writers.
+
+        *read_only* needs existing, up-to-date files and starts no writer. Raises StoreError when another process has
+        them open, or they come from a newer version.
+        """
+        if not read_only:
+            path.mkdir(parents=True, exist_ok=True)
+        instance = duckdb.connect(":memory:")
+        try:
+            _configure(instance)
+            for name in FILES:
+                _attach(instance, path / f"{name}.duckdb", name, read_only=read_only)
+            store = cls(instance, path, queue_bytes=queue_bytes, read_only=read_only)
+            for name in FILES:
+                store._migrate(name)
+            store._create_views()
+        except BaseException:
+            instance.close()
+            raise
+        if not read_only:
+            store.control.start()
+            store.telemetry.start()
+        return store
+
+    def cursor(self) -> duckdb.DuckDBPyConnection:
+        """A connection for one thread. Close it after use."""
+        cursor = self._instance.cursor()
+        cursor.execute("SET search_path = 'memory,control,telemetry'")
+        cursor.execute("SET TimeZone = 'UTC'")
+        return cursor
+
+    def rows(self, sql: str, params: Params = None) -> list[dict[str, Any]]:
+        """All rows of one query, as dictionaries by column name."""
+        cursor = self.cursor()
+        try:
+            return fetch(cursor, sql, params)
+        finally:
+            cursor.close()
+
+    def row(self, sql: str, params: Params = None) -> dict[str, Any]:
+        """The first row. Raises NotFound when there is none."""
+        found = self.rows(sql, params)
+        if not found:
+            raise NotFound("no such row")
+        return found[0]
+
+    def close(self) -> None:
+        """Commit what is queued and close the files. Calling it twice is harmless."""
+        if not self.read_only:
+            self.control.stop()
+            self.telemetry.stop()
+        self._instance.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _migrate(self, name: str) -> None:
+        cursor = self._instance.cursor()
+        cursor.execute(f"USE {name}")
+        known = migrations(name)
+        version = _schema_version(cursor)
+        if version > len(known):
+            raise StoreError(f"{name}.duckdb has schema version {version}; this program knows {len(known)}")
+        if self.read_only and version < len(known):
+            raise StoreError(f"{name}.duckdb has schema version {version}: let the server migrate it to {len(known)}")
+        for number, script in enumerate(known[version:], start=version + 1):
+            cursor.execute("BEGIN TRANSACTION")
+            for statement in statements(script):
+                cursor.execute(statement)
+            cursor.execute("INSERT INTO schema_version VALUES (?, now())", [number])
+            cursor.execute("COMMIT")
+        cursor.close()
+
+    def _create_views(self) -> None:
+        cursor = self.cursor()
+        create_views(cursor)
+        cursor.close()
+
+
+def _configure(instance: duckdb.DuckDBPyConnection) -> None:
+    instance.execute(f"SET GLOBAL checkpoint_threshold = '{CHECKPOINT_THRESHOLD}'")
+    instance.execute(f"SET GLOBAL threads = {min(4, os.cpu_count() or 1)}")
+    for setting in ("python_enable_replacements", "autoinstall_known_extensions", "enable_progress_bar"):
+        instance.execute(f"SET {setting} = false")
+
+
+def _attach(instance: duckdb.DuckDBPyConnection, file: Path, name: str, *, read_only: bool) -> None:
+    if read_only and not file.exists():
+        raise StoreError(f"{file} does not exist")
+    options = "READ_ONLY" if read_only else f"STORAGE_VERSION '{STORAGE_VERSION}'"
+    quoted = str(file).replace("'", "''")
+    try:
+        instance.execute(f"ATTACH '{quoted}' AS {name} ({options})")
+    except duckdb.IOException as err:
+        if "lock" in str(err).lower():
+            raise StoreError(f"{file} is open in another process (is a server running?)") from err
+        raise StoreError(f"{file} cannot be opened: {err}") from err
+
+
+def migrations(name: str) -> list[str]:
+    """The numbered scripts of one database, oldest first; a file at version n has had the first n."""
+    return [file.read_text(encoding="utf-8") for file in sorted((HERE / "migrations" / name).glob("[0-9]*.sql"))]
+
+
+def _schema_version(cursor: duckdb.DuckDBPyConnection) -> int:
+    exists = cursor.execute(
+        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version' AND database_name = current_database()"
+    ).fetchone()
+    if not exists or not exists[0]:
+        cursor.execute("CREATE TABLE schema_version (version INTEGER NOT NULL, applied_at TIMESTAMPTZ NOT NULL)")
+        return 0
+    found = cursor.execute("SELECT coalesce(max(version), 0) FROM schema_version").fetchone()
+    return int(found[0]) if found else 0
+
+
+def create_views(cursor: duckdb.DuckDBPyConnection) -> None:
+    """The documented views and macros, in the first database on the cursor's search path."""
+    for file in sorted((HERE / "views").glob("*.sql")):
+        for statement in statements(file.read_text(encoding="utf-8")):
+            cursor.execute(statement)
+
+
+def fetch(cursor: duckdb.DuckDBPyConnection, sql: str, params: Params = None) -> list[dict[str, Any]]:
+    """All rows of one statement on *cursor*, as dictionaries by column name."""
+    result = cursor.execute(sql, params) if params is not None else cursor.execute(sql)
+    names = [column[0] for column in result.description or ()]
+    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
+
+
+def insert(cursor: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Insert dictionaries whose keys are column names; a column that is left out is NULL. *table* is ours, never input."""
+    for row in rows:
+        columns = ", ".join(f'"{name}"' for name in row)
+        values = ", ".join(f"${name}" for name in row)
+        cursor.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})", dict(row))  # noqa: S608  names are ours
+
+
+def as_map(labels: Mapping[str, str]) -> dict[str, list[str]]:
+    """*labels* as DuckDB takes a MAP parameter; a plain dictionary would become a STRUCT."""
+    return {"key": list(labels), "value": list(labels.values())}

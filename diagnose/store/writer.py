@@ -1,0 +1,170 @@
+"""
+One writer thread per database file, with group commit.
+
+A job is a function that gets a cursor inside a transaction. Jobs that wait together share one commit, which is what
+makes a durable answer cheap. When one of them fails, the group is rolled back and each is run again alone, so that a bad
+job fails by itself: jobs must be safe to run twice.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as FutureTimeout
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import duckdb
+
+from diagnose.errors import DiagnoseError, StoreBusy, StoreError
+from diagnose.telemetry import get_logger
+
+log = get_logger(__name__)
+Result = TypeVar("Result")
+Job = Callable[[duckdb.DuckDBPyConnection], Result]
+
+MAX_WAITING_JOBS = 1024
+MAX_GROUP_JOBS = 64
+
+
+@dataclass
+class _Entry:
+    job: Job[Any]
+    size_bytes: int
+    result: Future[Any] = field(default_factory=Future)
+
+
+class Writer:
+    """Runs jobs of one database in order of arrival. Start with `start`, end with `stop`; both are quick."""
+
+    def __init__(
+        self, name: str, connect: Callable[[], duckdb.DuckDBPyConnection], *, max_waiting_bytes: int = 268_435_456
+    ) -> None:
+        self.name = name
+        self._connect = connect
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting: queue.Queue[_Entry | None] = queue.Queue(MAX_WAITING_JOBS)
+        self._waiting_bytes = 0
+        self._lock = threading.Lock()
+        self._stopped = False
+        self._thread = threading.Thread(target=self._run, name=f"writer-{name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is queued, then end the thread. Later jobs are refused with StoreBusy."""
+        with self._lock:
+            if self._stopped:
+                return
+            self._stopped = True
+        self._waiting.put(None)
+        self._thread.join()
+
+    @property
+    def waiting_jobs(self) -> int:
+        return self._waiting.qsize()
+
+    def run(self, job: Job[Result], *, size_bytes: int = 0, wait_s: float = 5.0) -> Result:
+        """
+        Run *job* and return its result once it is committed.
+
+        *size_bytes* is what the job keeps in memory while it waits. Raises StoreBusy when the queue is full or the
+        commit did not happen within *wait_s* (then it is not known whether it will), else what the job raised.
+        """
+        future = self.submit(job, size_bytes=size_bytes)
+        try:
+            return future.result(timeout=wait_s)
+        except FutureTimeout as err:
+            if future.cancel():
+                raise StoreBusy(f"the {self.name} database is behind") from err
+            return self._last_moment(future, err)
+
+    def _last_moment(self, future: Future[Result], err: Exception) -> Result:
+        """The job is being committed right now: a commit takes milliseconds, its outcome is worth waiting for."""
+        try:
+            return future.result(timeout=5.0)
+        except FutureTimeout:
+            raise StoreBusy(f"the {self.name} database is behind") from err
+
+    def submit(self, job: Job[Result], *, size_bytes: int = 0) -> Future[Result]:
+        """Queue *job*; the future ends after the commit. Raises StoreBusy when the queue is full in jobs or bytes."""
+        entry = _Entry(job, size_bytes)
+        with self._lock:
+            if self._stopped:
+                raise StoreBusy(f"the {self.name} database is closing")
+            if self._waiting_bytes and self._waiting_bytes + size_bytes > self._max_waiting_bytes:
+                raise StoreBusy(f"the {self.name} queue holds {self._waiting_bytes} bytes")
+            try:
+                self._waiting.put_nowait(entry)
+            except queue.Full as err:
+                raise StoreBusy(f"the {self.name} queue holds {MAX_WAITING_JOBS} jobs") from err
+            self._waiting_bytes += size_bytes
+        return entry.result
+
+    def _run(self) -> None:
+        cursor = self._connect()
+        while True:
+            group, last = self._next_group()
+            if group:
+                self._commit(cursor, group)
+                with self._lock:
+                    self._waiting_bytes -= sum(entry.size_bytes for entry in group)
+            if last:
+                cursor.close()
+                return
+
+    def _next_group(self) -> tuple[list[_Entry], bool]:
+        """All that waits now, at least one; whether it was the last."""
+        group: list[_Entry] = []
+        while len(group) < MAX_GROUP_JOBS:
+            try:
+                entry = self._waiting.get(block=not group)
+            except queue.Empty:
+                return group, False
+            if entry is None:
+                return group, True
+            if entry.result.set_running_or_notify_cancel():
+                group.append(entry)
+        return group, False
+
+    def _commit(self, cursor: duckdb.DuckDBPyConnection, group: list[_Entry]) -> None:
+        try:
+            results = _in_transaction(cursor, [entry.job for entry in group])
+        except Exception as err:  # noqa: BLE001  whatever a job raises belongs to its caller
+            if len(group) > 1:
+                for entry in group:
+                    self._commit(cursor, [entry])
+            else:
+                group[0].result.set_exception(_named(err))
+            return
+        for entry, result in zip(group, results, strict=True):
+            entry.result.set_result(result)
+
+
+def _in_transaction(cursor: duckdb.DuckDBPyConnection, jobs: list[Job[Any]]) -> list[Any]:
+    cursor.execute("BEGIN TRANSACTION")
+    try:
+        results = [job(cursor) for job in jobs]
+        cursor.execute("COMMIT")
+    except BaseException:
+        try:
+            cursor.execute("ROLLBACK")
+        except duckdb.Error:
+            log.debug("nothing to roll back")
+        raise
+    return results
+
+
+def _named(err: Exception) -> Exception:
+    """Our own errors and programming mistakes as they are; what the database says as a StoreError."""
+    if isinstance(err, DiagnoseError) or not isinstance(err, duckdb.Error):
+        return err
+    if isinstance(err, duckdb.IOException | duckdb.OutOfMemoryException | duckdb.FatalException):
+        named: StoreError = StoreBusy(f"not durable: {err}")
+    else:
+        named = StoreError(str(err))
+    named.__cause__ = err
+    return named
