@@ -1,70 +1,121 @@
 """
-The settings of diagnose.yaml (docs/reference/settings.md is generated from here).
+The settings of diagnose.yaml as classes: one field a setting, with its default and what it means.
 
-`load_settings` reads the file, then the environment (`DIAGNOSE_SERVER__LISTEN`), then secrets from `…_file`, and reports
-every mistake at once. Durations are written as in Prometheus (`10s`, `1h30m`, `3d`), sizes as `20GiB`; here they are
-`timedelta` and bytes.
+docs/reference/settings.md is generated from here. Durations are `timedelta` and sizes bytes once they are read.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Duration = Annotated[timedelta, BeforeValidator(lambda value: parse_duration(value))]
-Size = Annotated[int, BeforeValidator(lambda value: parse_size(value))]
-MatcherText = Annotated[str, BeforeValidator(lambda value: value)]
+from diagnose.config.units import parse_duration, parse_size
+from diagnose.config.values import (
+    Address,
+    ExistingFile,
+    FolderPath,
+    Kind,
+    MatcherText,
+    Network,
+    Pattern,
+    PprofUrl,
+    TargetAddress,
+    Url,
+    split_address,
+)
+
+Duration = Annotated[timedelta, BeforeValidator(parse_duration)]
+Size = Annotated[int, BeforeValidator(parse_size)]
 Role = Literal["ingest", "read", "sql", "operate", "admin"]
 
 
 class Section(BaseModel):
+    """
+    A map in the file. An empty value (`tls:`) is the same as a missing one.
+
+    A field x beside a field x_file is a secret: one of the two is given, and x holds it once the file is read.
+    `needs` names the secrets that may not be missing.
+    """
+
     model_config = ConfigDict(extra="forbid", frozen=True)
+    needs: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_empty(cls, data: Any) -> Any:
+        return {key: value for key, value in data.items() if value is not None} if isinstance(data, dict) else data
+
+
+def _secret(description: str) -> Any:
+    return Field(None, description=description, repr=False)
 
 
 class TlsServer(Section):
-    cert_file: Path | None = Field(None, description="Certificate of the listener, PEM.")
-    key_file: Path | None = Field(None, description="Its private key, PEM.")
-    client_ca_file: Path | None = Field(None, description="Ask clients for a certificate signed by this CA.")
+    cert_file: ExistingFile | None = Field(None, description="Certificate of the listener, PEM.")
+    key_file: ExistingFile | None = Field(None, description="Its private key, PEM.")
+    client_ca_file: ExistingFile | None = Field(
+        None, description="Only clients with a certificate signed by this CA may connect."
+    )
 
 
 class Server(Section):
-    listen: str = Field("127.0.0.1:9095", description="Address everything is served on.")
-    external_url: str = Field("http://127.0.0.1:9095", description="How people reach it; links in reports start with it.")
+    listen: Address = Field("127.0.0.1:9095", description="Address everything is served on.")
+    external_url: Url = Field(
+        "http://127.0.0.1:9095",
+        description="How people reach it; links in reports start with it. Follows `listen` when not given.",
+    )
     hosts: list[str] = Field([], description="Further host names clients may use.")
     tls: TlsServer = TlsServer()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _external_url_from_listen(cls, data: Any) -> Any:
+        if not isinstance(data, dict) or not data.get("listen") or data.get("external_url"):
+            return data
+        try:
+            host, port = split_address(data["listen"])
+        except (AttributeError, ValueError):
+            return data  # the field says what is wrong
+        name = f"[{host}]" if ":" in host else host
+        scheme = "https" if (data.get("tls") or {}).get("cert_file") else "http"
+        return {**data, "external_url": f"{scheme}://{name or '127.0.0.1'}:{port or 9095}"}
+
 
 class Token(Section):
+    needs = ("token",)
     name: str = Field(description="Who it is, for the audit.")
-    token: str | None = Field(None, description="The bearer token.")
-    token_file: Path | None = Field(None, description="File that holds it.")
+    token: str | None = _secret("The bearer token.")
+    token_file: FolderPath | None = Field(None, description="File that holds it.")
     roles: list[Role] = Field(description="What it may do: ingest, read, sql, operate, admin.")
 
 
 class BasicUser(Section):
+    needs = ("password",)
     user: str = Field(description="User name.")
-    password: str | None = Field(None, description="Password.")
-    password_file: Path | None = Field(None, description="File that holds it.")
+    password: str | None = _secret("Password.")
+    password_file: FolderPath | None = Field(None, description="File that holds it.")
     roles: list[Role] = Field(description="As for tokens.")
 
 
 class Auth(Section):
-    tokens: list[Token] = Field([], description="Bearer tokens. Without any credentials only loopback listeners are allowed.")
+    tokens: list[Token] = Field(
+        [], description="Bearer tokens. Without any credentials only loopback listeners are allowed."
+    )
     basic: list[BasicUser] = Field([], description="Users with passwords.")
 
 
 class Redaction(Section):
-    keys: list[str] = Field(description="Regular expressions; an attribute or label whose name matches is masked.")
+    keys: list[Pattern] = Field(description="Regular expressions; an attribute or label whose name matches is masked.")
     action: Literal["mask", "drop"] = Field("mask", description="Put `***` in place of the value, or drop the pair.")
 
 
 class Ingest(Section):
-    max_body_bytes: int = Field(33_554_432, description="Largest OTLP or profile body, inflated.")
-    webhook_max_bytes: int = Field(67_108_864, description="Largest webhook body.")
-    queue_bytes: int = Field(268_435_456, description="Most telemetry that may wait for the database.")
+    max_body_bytes: Size = Field(33_554_432, ge=1024, description="Largest OTLP or profile body, inflated.")
+    webhook_max_bytes: Size = Field(67_108_864, ge=1024, description="Largest webhook body.")
+    queue_bytes: Size = Field(268_435_456, ge=1024, description="Most telemetry that may wait for the database.")
     redact: list[Redaction] = Field(
         [Redaction(keys=["(?i)authorization|cookie|password|token|secret|api.?key"], action="mask")],
         description="What is never stored.",
@@ -79,26 +130,27 @@ class Retention(Section):
 
 
 class StoreSettings(Section):
-    path: Path = Field(Path("data"), description="The data directory.")
+    path: FolderPath = Field(Path("data"), description="The data directory.")
     retention: Retention = Retention()
 
 
 class BasicAuth(Section):
     username: str = Field(description="User name.")
-    password: str | None = Field(None, description="Password.")
-    password_file: Path | None = Field(None, description="File that holds it.")
+    password: str | None = _secret("Password.")
+    password_file: FolderPath | None = Field(None, description="File that holds it.")
 
 
 class Authorization(Section):
+    needs = ("credentials",)
     type: str = Field("Bearer", description="Scheme.")
-    credentials: str | None = Field(None, description="The token.")
-    credentials_file: Path | None = Field(None, description="File that holds it.")
+    credentials: str | None = _secret("The token.")
+    credentials_file: FolderPath | None = Field(None, description="File that holds it.")
 
 
 class TlsClient(Section):
-    ca_file: Path | None = Field(None, description="CA that signed the server's certificate, PEM.")
-    cert_file: Path | None = Field(None, description="Our client certificate, PEM.")
-    key_file: Path | None = Field(None, description="Its private key, PEM.")
+    ca_file: ExistingFile | None = Field(None, description="CA that signed the server's certificate, PEM.")
+    cert_file: ExistingFile | None = Field(None, description="Our client certificate, PEM.")
+    key_file: ExistingFile | None = Field(None, description="Its private key, PEM.")
     insecure_skip_verify: bool = Field(False, description="Do not check the server's certificate.")
 
 
@@ -113,32 +165,36 @@ class Client(Section):
 
 class PrometheusServer(Client):
     name: str = Field("main", description="Name in logs and reports.")
-    url: str = Field(description="Base URL.")
-    match: dict[str, str] = Field({}, description="Alerts with these labels are looked up here; without it all servers are asked.")
+    url: Url = Field(description="Base URL.")
+    match: dict[str, str] = Field(
+        {}, description="Alerts with these labels are looked up here; without it all servers are asked."
+    )
 
 
 class AlertmanagerServer(Client):
-    url: str = Field(description="Base URL.")
+    url: Url = Field(description="Base URL.")
 
 
 class TargetSettings(Client):
     name: str = Field(description="Name in captures and reports.")
     match: dict[str, str] = Field({}, description="Labels of the discovered targets it stands for.")
     service: str = Field(description="service.name of these processes.")
-    pprof: str = Field(
+    pprof: PprofUrl = Field(
         "http://{host}:6060/debug/pprof",
         description="Base URL of pprof; {host}, {port} and {address} are those Prometheus scrapes, or of `addresses`.",
     )
-    networks: list[str] = Field(
-        [], description="CIDR blocks the address must be in. Without it only the host Prometheus itself scrapes; link-local never."
+    networks: list[Network] = Field(
+        [],
+        description="CIDR blocks the address must be in. Without it only the host Prometheus itself scrapes. "
+        "Link-local and metadata addresses never.",
     )
     source: Literal["prometheus", "static"] = Field("prometheus", description="Where addresses come from.")
-    addresses: list[str] = Field([], description="host:port list for source static.")
+    addresses: list[TargetAddress] = Field([], description="host:port list for source static.")
 
 
 class Rule(Section):
-    matchers: list[str] = Field([], description="Alertmanager matchers; the first rule that matches wins.")
-    capture: list[str] = Field(
+    matchers: list[MatcherText] = Field([], description="Alertmanager matchers; the first rule that matches wins.")
+    capture: list[Kind] = Field(
         ["goroutine", "heap", "mutex", "block", "cpu", "wall"], description="Profile kinds to take; empty: none."
     )
     seconds: int = Field(10, ge=1, le=300, description="Length of the CPU profile.")
@@ -158,7 +214,7 @@ class Incidents(Section):
 class Baseline(Section):
     first: Duration = Field(timedelta(seconds=60), description="First healthy capture, after a target is seen.")
     every: Duration = Field(timedelta(hours=1), description="Time between later ones.")
-    kinds: list[str] = Field(
+    kinds: list[Kind] = Field(
         ["cpu", "heap", "goroutine", "wall", "mutex", "block"], description="Profile kinds to take."
     )
     seconds: int = Field(5, ge=1, le=60, description="Length of the CPU profile.")
@@ -174,14 +230,17 @@ class SqlSettings(Section):
 class FileSink(Section):
     type: Literal["file"]
     name: str = Field(description="Name in deliveries.")
-    path: Path = Field(description="Folder; each incident gets report.html, .md and .json in a folder of its own.")
+    path: FolderPath = Field(
+        description="Folder; each incident gets report.html, .md and .json in a folder of its own."
+    )
 
 
 class WebhookSink(Client):
+    needs = ("url",)
     type: Literal["webhook"]
     name: str = Field(description="Name in deliveries.")
-    url: str | None = Field(None, description="Where report.json is POSTed.")
-    url_file: Path | None = Field(None, description="File that holds the URL.")
+    url: Url | None = _secret("Where report.json is POSTed.")
+    url_file: FolderPath | None = Field(None, description="File that holds the URL.")
 
 
 Sink = Annotated[FileSink | WebhookSink, Field(discriminator="type")]
@@ -194,9 +253,13 @@ class Settings(Section):
     auth: Auth = Auth()
     ingest: Ingest = Ingest()
     store: StoreSettings = StoreSettings()
-    prometheus: list[PrometheusServer] = Field([], description="Prometheus servers that are asked for exemplars, rules and targets.")
+    prometheus: list[PrometheusServer] = Field(
+        [], description="Prometheus servers that are asked for exemplars, rules and targets."
+    )
     alertmanagers: list[AlertmanagerServer] = Field([], description="Alertmanagers that notify us.")
-    targets: list[TargetSettings] = Field([], description="Processes that may be profiled, and how. Nothing else ever is.")
+    targets: list[TargetSettings] = Field(
+        [], description="Processes that may be profiled, and how. Nothing else ever is."
+    )
     rules: list[Rule] = Field(
         [Rule(matchers=['severity!~"none|info"', 'alertname!~"Watchdog|InfoInhibitor"'])],
         description="Which alerts open an incident and what is captured.",
@@ -205,13 +268,3 @@ class Settings(Section):
     baseline: Baseline = Baseline()
     sql: SqlSettings = SqlSettings()
     sinks: list[Sink] = Field([], description="Where reports are delivered.")
-
-
-def parse_duration(value: Any) -> timedelta:
-    """Prometheus durations: `500ms`, `10s`, `1h30m`, `3d`; a bare number is refused. Raises ValueError."""
-    raise NotImplementedError
-
-
-def parse_size(value: Any) -> int:
-    """`512MiB`, `20GiB`, `1000` (bytes). Raises ValueError."""
-    raise NotImplementedError
