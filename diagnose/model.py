@@ -47,6 +47,19 @@ def new_id(prefix: str) -> str:
     return f"{prefix}-{''.join(reversed(digits))}"
 
 
+def fingerprint_of(labels: Labels) -> str:
+    """
+    What Alertmanager calls the fingerprint of a label set: 64-bit FNV-1a of the sorted names and values, 0xFF after each.
+
+    Source: prometheus/common model/signature.go, labelSetToFingerprint.
+    """
+    parts = (part.encode() + b"\xff" for name in sorted(labels) for part in (name, labels[name]))
+    number = 0xCBF29CE484222325
+    for byte in b"".join(parts):
+        number = ((number ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
+    return f"{number:016x}"
+
+
 @dataclass(frozen=True)
 class Alert:
     """One label set of one rule, as received."""
@@ -171,8 +184,8 @@ class Target:
     """
     A Go process that may be profiled.
 
-    `pprof_url` ends without a slash (`http://10.0.0.7:6060/debug/pprof`); it was formed from the allow-list entry `name`
-    and the address discovered for it, never from an alert. `networks` are the CIDR blocks its address must be in.
+    `pprof_url` ends without a slash (`http://10.0.0.7:6060/debug/pprof`); it was formed from the allow-list entry
+    `name` and the address discovered for it, never from an alert. `networks`: CIDR blocks its address must be in.
     """
 
     name: str
@@ -261,7 +274,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Note:
-    """A sentence that is not a cause: what was ruled out, or what could not be known, with the remedy if there is one."""
+    """A sentence that is not a cause: what was ruled out, or could not be known, with its remedy if there is one."""
 
     statement: str
     fix: str = ""

@@ -2,7 +2,7 @@
 Our own logs and our own metrics.
 
 A log line is an event phrase that never changes plus fields: `log.info("profile captured", kind="cpu", took_s=0.4)`
-prints `2026-11-24T10:02:11.123Z INFO profile captured kind=cpu took_s=0.4`. Counters are in METRICS, served at /metrics.
+prints `2026-11-24T10:02:11.123Z INFO profile captured kind=cpu took_s=0.4`. The metrics below are served at /metrics.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Logger:
 
     def exception(self, event: str, **fields: Any) -> None:
         """With the traceback of the exception being handled."""
-        self._logger.error(event, extra={"fields": fields}, exc_info=True)
+        self._logger.error(event, extra={"fields": fields}, exc_info=True)  # noqa: LOG014  the caller handles one
 
     def _log(self, level: int, event: str, fields: dict[str, Any]) -> None:
         self._logger.log(level, event, extra={"fields": fields})
@@ -51,7 +51,12 @@ class _Formatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         fields = getattr(record, "fields", {})
-        parts = [at, record.levelname, record.getMessage(), *(f"{key}={_value(value)}" for key, value in fields.items())]
+        parts = [
+            at,
+            record.levelname,
+            record.getMessage(),
+            *(f"{key}={_value(value)}" for key, value in fields.items()),
+        ]
         line = " ".join(parts)
         return f"{line}\n{self.formatException(record.exc_info)}" if record.exc_info else line
 
@@ -75,11 +80,18 @@ ALERTS = Counter("diagnose_alerts", "Alerts received, by what became of them.", 
 REJECTED = Counter("diagnose_rejected_requests", "Request bodies refused.", ["path"], registry=REGISTRY)
 INGESTED = Counter("diagnose_ingested", "Rows stored, by table.", ["table"], registry=REGISTRY)
 CAPTURES = Counter("diagnose_captures", "Captures, by kind and outcome.", ["kind", "status"], registry=REGISTRY)
-DELIVERIES = Counter("diagnose_deliveries", "Report deliveries, by sink and outcome.", ["sink", "outcome"], registry=REGISTRY)
+DELIVERIES = Counter(
+    "diagnose_deliveries", "Report deliveries, by sink and outcome.", ["sink", "outcome"], registry=REGISTRY
+)
 FAILURES = Counter("diagnose_failures", "Work that ended in an unexpected error.", ["stage"], registry=REGISTRY)
 OPEN_INCIDENTS = Gauge("diagnose_open_incidents", "Incidents open now.", registry=REGISTRY)
 QUEUE_JOBS = Gauge("diagnose_queue_jobs", "Jobs waiting for a database writer.", ["database"], registry=REGISTRY)
-QUEUE_AGE = Gauge("diagnose_queue_age_seconds", "Age of the oldest job waiting for a database writer.", ["database"], registry=REGISTRY)
+QUEUE_AGE = Gauge(
+    "diagnose_queue_age_seconds",
+    "Age of the oldest job waiting for a database writer.",
+    ["database"],
+    registry=REGISTRY,
+)
 READY = Gauge("diagnose_ready", "1 while the service can take and process alerts.", registry=REGISTRY)
 DISK_FREE = Gauge("diagnose_disk_free_bytes", "Free space where the data directory is.", registry=REGISTRY)
 REPORT_SECONDS = Histogram(

@@ -150,7 +150,8 @@ def migrations(name: str) -> list[str]:
 
 def _schema_version(cursor: duckdb.DuckDBPyConnection) -> int:
     exists = cursor.execute(
-        "SELECT count(*) FROM duckdb_tables() WHERE table_name = 'schema_version' AND database_name = current_database()"
+        "SELECT count(*) FROM duckdb_tables() "
+        "WHERE table_name = 'schema_version' AND database_name = current_database()"
     ).fetchone()
     if not exists or not exists[0]:
         cursor.execute("CREATE TABLE schema_version (version INTEGER NOT NULL, applied_at TIMESTAMPTZ NOT NULL)")
@@ -174,7 +175,11 @@ def fetch(cursor: duckdb.DuckDBPyConnection, sql: str, params: Params = None) ->
 
 
 def insert(cursor: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Insert dictionaries whose keys are column names; a column that is left out is NULL. *table* is ours, never input."""
+    """
+    Insert dictionaries whose keys are column names; a column that is left out is NULL.
+
+    *table* and the names are ours, never input.
+    """
     for row in rows:
         columns = ", ".join(f'"{name}"' for name in row)
         values = ", ".join(f"${name}" for name in row)

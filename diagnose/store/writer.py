@@ -2,8 +2,8 @@
 One writer thread per database file, with group commit.
 
 A job is a function that gets a cursor inside a transaction. Jobs that wait together share one commit, which is what
-makes a durable answer cheap. When one of them fails, the group is rolled back and each is run again alone, so that a bad
-job fails by itself: jobs must be safe to run twice.
+makes a durable answer cheap. When one of them fails, the group is rolled back and each is run again alone, so that a
+bad job fails by itself: jobs must be safe to run twice.
 """
 
 from __future__ import annotations
