@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from diagnose.config.checks import cross_checks, read_secrets, unknown_keys
 from diagnose.config.document import Document, Location, parse_document
@@ -65,7 +66,7 @@ def _validate(data: dict[str, Any], folder: Path, found: list[tuple[Location, st
         return Settings.model_validate(data, context={"folder": folder})
     except ValidationError as err:
         found += [
-            (_written(error["loc"], data), _plain(error["type"], error["msg"]))
+            (_written(error["loc"], data), _plain(error))
             for error in err.errors(include_url=False, include_input=False)
             if error["type"] != "extra_forbidden"  # said better by unknown_keys
         ]
@@ -95,19 +96,22 @@ def _inside(data: Any, part: str | int) -> Any:
     return None
 
 
-def _plain(kind: str, message: str) -> str:
+def _plain(error: ErrorDetails) -> str:
+    context = error.get("ctx", {})
     messages = {
         "missing": "is missing",
         "string_type": "must be text; put it in quotes",
+        "path_type": "must be a path; put it in quotes",
         "list_type": "must be a list",
         "dict_type": "must be a map",
         "model_type": "must be a map of settings",
-        "path_type": "must be a path",
         "int_parsing": "must be a whole number",
         "int_type": "must be a whole number",
         "bool_parsing": "must be true or false",
+        "union_tag_not_found": "type is missing",
+        "union_tag_invalid": f"type {context.get('tag')!r} is not one of {context.get('expected_tags')}",
     }
-    return messages.get(kind, message.removeprefix("Value error, ").removeprefix("Input "))
+    return messages.get(error["type"], error["msg"].removeprefix("Value error, ").removeprefix("Input "))
 
 
 def _mistake(location: Location, message: str, document: Document, origins: Mapping[Location, str]) -> Mistake:

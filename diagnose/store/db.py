@@ -137,9 +137,9 @@ def _attach(instance: duckdb.DuckDBPyConnection, file: Path, name: str, *, read_
     quoted = str(file).replace("'", "''")
     try:
         instance.execute(f"ATTACH '{quoted}' AS {name} ({options})")
-    except duckdb.IOException as err:
-        if "lock" in str(err).lower():
-            raise StoreError(f"{file} is open in another process (is a server running?)") from err
+    except duckdb.Error as err:
+        if "lock" in str(err).lower() or "already attached" in str(err):
+            raise StoreError(f"{file} is open already (is a server running?)") from err
         raise StoreError(f"{file} cannot be opened: {err}") from err
 
 
