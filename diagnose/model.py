@@ -49,7 +49,7 @@ def new_id(prefix: str) -> str:
 
 def fingerprint_of(labels: Labels) -> str:
     """
-    What Alertmanager calls the fingerprint of a label set: 64-bit FNV-1a of the sorted names and values, 0xFF after each.
+    What Alertmanager calls the fingerprint of a label set: FNV-1a (64 bit) of its sorted names and values, each + 0xFF.
 
     Source: prometheus/common model/signature.go, labelSetToFingerprint.
     """
