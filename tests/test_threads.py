@@ -69,7 +69,7 @@ def test_the_cheap_part_is_over_when_every_round_said_so_or_ended(pool: ThreadPo
         finish.wait(5)
 
     rounds.start(slow)
-    rounds.start(lambda on_cheap: None)
+    rounds.start(lambda _: None)
     rounds.wait_for_cheap(5)
 
     assert not finish.is_set()
@@ -80,7 +80,7 @@ def test_the_cheap_part_is_over_when_every_round_said_so_or_ended(pool: ThreadPo
 def test_the_first_report_does_not_wait_for_ever(pool: ThreadPoolExecutor):
     finish = threading.Event()
     rounds = CaptureRounds(pool)
-    rounds.start(lambda on_cheap: finish.wait(5))
+    rounds.start(lambda _: finish.wait(5))
 
     rounds.wait_for_cheap(0.01)
 
