@@ -1,0 +1,171 @@
+"""
+The stack of the demo: which programs run, in which order they start and stop, when they are ready.
+
+    load → gateway → checkout-1, checkout-2 → pricing, inventory
+                         │ spans, metric points            │ scraped
+                         ▼                                 ▼
+                      otelcol ───────────────────────→ prometheus → alertmanager
+                         └──────────→ diagnose ←───────────┴─ webhook ──┘
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from demo.guard import Guard
+from demo.processes import Child, Children, free_ports, wait_ready
+from demo.render import DEMO_PORTS, Instance, Values, collector_environ, demo_values, render
+from demo.tools import ROOT
+
+LOAD_RPS = 20
+LOAD_SEED = 1
+RECEIVER_READY_S = 60.0
+
+
+def diagnose_command(config: Path) -> list[str]:
+    return [sys.executable, "-m", "diagnose", "serve", "--config", str(config)]
+
+
+class Stack:
+    """
+    All programs as child processes, data and logs below *folder*. Use it as a context manager: leaving it stops them.
+
+    *programs* are the paths from demo.tools. *rules* maps file names to alert rules. *receiver* gives the command that
+    stands at the end of all arrows, from the path of diagnose.yaml: diagnose, or a stand-in in tests; it has to answer
+    /readyz on its address.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        programs: Mapping[str, Path],
+        rules: Mapping[str, str],
+        receiver: Callable[[Path], list[str]] = diagnose_command,
+    ) -> None:
+        self.folder = folder.absolute()
+        self.programs = {name: str(path) for name, path in programs.items()}
+        self.rules, self.receiver = rules, receiver
+        self.values: Values = demo_values(free_ports(DEMO_PORTS), self.folder)
+        self._guard = Guard()
+        self.children = Children(self.folder, self._guard)
+
+    @property
+    def urls(self) -> dict[str, str]:
+        """What a person may want to look at."""
+        return {
+            "diagnose": self.values.external_url,
+            "prometheus": f"http://{self.values.prometheus}",
+            "alertmanager": f"http://{self.values.alertmanager}",
+            "orders": self.order_url,
+            **{f"{instance.name} (admin)": f"http://{instance.admin}" for instance in self.values.instances},
+        }
+
+    @property
+    def order_url(self) -> str:
+        return f"http://{self.values.of('gateway')[0].traffic}/checkout"
+
+    def start(self) -> None:
+        """Starts everything but the load and waits until it is ready. Raises StackError."""
+        self._write_configuration()
+        waits = [
+            self._start_alertmanager(),
+            self._start_prometheus(),
+            self._start_receiver(),
+            self._start_collector(),
+            *(self.start_instance(instance) for instance in self.values.instances),
+        ]
+        for wait in waits:
+            wait()
+
+    def start_load(self, rps: float = LOAD_RPS) -> None:
+        """Orders at *rps* on average until the stack stops; the same orders in every run."""
+        command = [self.programs["target"], "load", "--url", self.order_url, "--duration", "24h"]
+        self.children.start("load", [*command, "--rps", f"{rps:g}", "--seed", str(LOAD_SEED)])
+
+    def check(self) -> None:
+        """Raises StackError when a program ended by itself."""
+        self.children.check()
+
+    def stop(self) -> None:
+        """In the order data flows, each one waited for, so that what is under way still arrives."""
+        shop = [instance.name for instance in self.values.instances]
+        self.children.stop_all(["load", *shop, "otelcol", "prometheus", "alertmanager", "diagnose"])
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.stop()
+        finally:
+            self._guard.close()
+
+    def _write_configuration(self) -> None:
+        (self.folder / "rules").mkdir(parents=True, exist_ok=True)
+        for name, text in render(self.values).items():
+            (self.folder / name).write_text(text)
+        for name, text in self.rules.items():
+            (self.folder / "rules" / name).write_text(text)
+
+    def _start_alertmanager(self) -> Callable[[], None]:
+        address = self.values.alertmanager
+        command = [
+            self.programs["alertmanager"],
+            "--config.file=alertmanager.yml",
+            "--storage.path=alertmanager",
+            f"--web.listen-address={address}",
+            "--cluster.listen-address=",  # a cluster of one binds no second port
+        ]
+        return _ready(self.children.start("alertmanager", command), f"http://{address}/-/ready")
+
+    def _start_prometheus(self) -> Callable[[], None]:
+        address = self.values.prometheus
+        command = [
+            self.programs["prometheus"],
+            "--config.file=prometheus.yml",
+            "--storage.tsdb.path=prometheus",
+            f"--web.listen-address={address}",
+            f"--web.external-url=http://{address}",
+            "--web.enable-remote-write-receiver",
+            "--enable-feature=exemplar-storage",
+        ]
+        return _ready(self.children.start("prometheus", command), f"http://{address}/-/ready")
+
+    def _start_receiver(self) -> Callable[[], None]:
+        child = self.children.start("diagnose", self.receiver(self.folder / "diagnose.yaml"), {"PYTHONPATH": str(ROOT)})
+        return _ready(child, f"http://{self.values.diagnose}/readyz", RECEIVER_READY_S)
+
+    def _start_collector(self) -> Callable[[], None]:
+        command = [self.programs["otelcol"], f"--config={ROOT / 'collector-config' / 'collector.yaml'}"]
+        child = self.children.start("otelcol", command, collector_environ(self.values))
+        return _ready(child, f"http://{self.values.collector.health}/")
+
+    def start_instance(self, instance: Instance) -> Callable[[], None]:
+        """Starts one process of the shop; the returned function waits until it is ready."""
+        callees = {
+            "gateway": ["--checkout", ",".join(f"http://{callee.traffic}" for callee in self.values.of("checkout"))],
+            "checkout": [
+                argument
+                for service in ("pricing", "inventory")
+                for argument in (f"--{service}", f"http://{self.values.of(service)[0].traffic}")
+            ],
+        }
+        command = [
+            self.programs["target"],
+            "serve",
+            *("--service", instance.service, "--instance", instance.name),
+            *("--listen", instance.traffic, "--admin", instance.admin),
+            *("--otlp", f"http://{self.values.collector.otlp_http}"),
+            *callees.get(instance.service, ()),
+        ]
+        return _ready(self.children.start(instance.name, command), f"http://{instance.admin}/healthz")
+
+
+def _ready(child: Child, url: str, timeout_s: float = 30.0) -> Callable[[], None]:
+    return lambda: wait_ready(child, url, timeout_s)
