@@ -80,3 +80,8 @@ COMMENT ON TABLE frame IS 'A function and a line in it.';
 COMMENT ON TABLE node IS 'A place in the call tree over all profiles: the names from the root to here. outer_most: no ancestor has the same name.';
 COMMENT ON TABLE stack IS 'Each stack once. nodes run root → leaf, frames leaf → root; own_no is the function to name to a human; is_profiler: exists only because a profile was taken.';
 COMMENT ON TABLE sample IS 'values as in profile.value_types; observations: how many independent ones stand behind the default value.';
+
+CREATE TABLE received_body (
+    body_id BIGINT NOT NULL, received_at TIMESTAMPTZ NOT NULL
+);
+COMMENT ON TABLE received_body IS 'Hashes of the OTLP bodies of the last half hour or so: a body sent again is not stored twice.';

@@ -1,0 +1,252 @@
+"""
+Metric points, histograms and exemplars: pushed over OTLP, or windows asked of Prometheus while an alert was fresh.
+
+A series is its name, kind, attributes and where it came from; `series_id` is a hash of that, so whoever sends the same
+series finds the same id. Rows of Prometheus have source `prometheus`, type `unknown` and no resource.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from diagnose.model import Exemplar, Labels, utc_now
+from diagnose.store.arrow import TEXT_MAP, TIME, insert_all, insert_new, registered, table_of
+from diagnose.store.db import Store
+from diagnose.store.queries import load_queries
+from diagnose.store.received import remember_body
+from diagnose.store.resources import content_id, insert_resources
+from diagnose.telemetry import INGESTED
+
+QUERIES = load_queries("metrics")
+COUNTS = pa.list_(pa.uint64())
+
+SERIES = pa.schema(
+    [
+        ("series_id", pa.int64()),
+        ("name", pa.string()),
+        ("type", pa.string()),
+        ("unit", pa.string()),
+        ("temporality", pa.string()),
+        ("is_monotonic", pa.bool_()),
+        ("service_name", pa.string()),
+        ("resource_id", pa.int64()),
+        ("source", pa.string()),
+        ("first_seen", TIME),
+        ("attributes", TEXT_MAP),
+    ]
+)
+POINTS = pa.schema(
+    [
+        ("series_id", pa.int64()),
+        ("time", TIME),
+        ("start_time", TIME),
+        ("value", pa.float64()),
+        ("stale", pa.bool_()),
+    ]
+)
+HISTOGRAMS = pa.schema(
+    [
+        ("series_id", pa.int64()),
+        ("start_time", TIME),
+        ("time", TIME),
+        ("count", pa.uint64()),
+        ("sum", pa.float64()),
+        ("min", pa.float64()),
+        ("max", pa.float64()),
+        ("bounds", pa.list_(pa.float64())),
+        ("bucket_counts", COUNTS),
+        ("scale", pa.int32()),
+        ("zero_count", pa.uint64()),
+        ("positive_offset", pa.int32()),
+        ("positive_counts", COUNTS),
+        ("negative_offset", pa.int32()),
+        ("negative_counts", COUNTS),
+    ]
+)
+EXEMPLARS = pa.schema(
+    [
+        ("series_id", pa.int64()),
+        ("metric_name", pa.string()),
+        ("time", TIME),
+        ("value", pa.float64()),
+        ("trace_id", pa.string()),
+        ("span_id", pa.string()),
+        ("attributes", TEXT_MAP),
+    ]
+)
+
+Points = Sequence[tuple[datetime, float]]
+PROMETHEUS = "prometheus"
+
+
+@dataclass(frozen=True)
+class MetricBatch:
+    """
+    The points of one request as the rows of their tables (schemas above). `series` and `resources` are all it mentions;
+    those known already are not stored again. `refused` counts points that could not be kept, by reason.
+    """
+
+    resources: pa.Table
+    series: pa.Table
+    points: pa.Table
+    histograms: pa.Table
+    exemplars: pa.Table
+    refused: Mapping[str, int]
+    body_id: int
+
+    @property
+    def tables(self) -> tuple[pa.Table, ...]:
+        return (self.resources, self.series, self.points, self.histograms, self.exemplars)
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(int(table.nbytes) for table in self.tables)
+
+
+@dataclass(frozen=True)
+class SeriesKey:
+    """What makes a series; equal keys have equal ids."""
+
+    name: str
+    type: str
+    unit: str
+    service_name: str
+    attributes: Mapping[str, str | None]
+    temporality: str = ""
+    is_monotonic: bool = False
+    resource_id: int | None = None
+    scope_name: str = ""
+    source: str = "otlp"
+
+    def series_id(self) -> int:
+        attributes = sorted(self.attributes.items())
+        kind = (self.name, self.type, self.unit, self.temporality, self.is_monotonic)
+        return content_id((*kind, self.service_name, self.resource_id, self.scope_name, self.source, attributes))
+
+
+def series_table(keys: Mapping[int, SeriesKey], seen_at: datetime) -> pa.Table:
+    """The rows of table `metric_series` from id → key."""
+    rows = [
+        (
+            series_id,
+            key.name,
+            key.type,
+            key.unit,
+            key.temporality,
+            key.is_monotonic,
+            key.service_name,
+            key.resource_id,
+            key.source,
+            seen_at,
+            list(key.attributes.items()),
+        )
+        for series_id, key in keys.items()
+    ]
+    return table_of(rows, SERIES)
+
+
+def save_metrics(store: Store, batch: MetricBatch) -> bool:
+    """Returns after the commit; False when the same body was stored within the last half hour. Raises StoreBusy."""
+    now = utc_now()
+
+    def insert(cursor: duckdb.DuckDBPyConnection) -> bool:
+        if not remember_body(cursor, batch.body_id, now):
+            return False
+        insert_resources(cursor, batch.resources)
+        insert_new(cursor, "metric_series", batch.series, key="series_id")
+        insert_all(cursor, "metric_point", batch.points)
+        insert_all(cursor, "metric_histogram", batch.histograms)
+        _insert_new(cursor, batch.exemplars, "insert_new_exemplars")  # senders repeat the latest until there is a newer
+        return True
+
+    stored = store.telemetry.run(insert, size_bytes=batch.size_bytes)
+    if stored:
+        INGESTED.labels(table="metric_point").inc(batch.points.num_rows)
+        INGESTED.labels(table="metric_histogram").inc(batch.histograms.num_rows)
+        INGESTED.labels(table="exemplar").inc(batch.exemplars.num_rows)
+    return stored
+
+
+def save_series(
+    store: Store,
+    name: str,
+    unit: str,
+    service: str,
+    series: Iterable[tuple[Labels, Points]],
+    *,
+    source: str = PROMETHEUS,
+) -> None:
+    """
+    Windows of one metric as Prometheus answered them: (labels, (time, value) pairs).
+
+    Points that are there already are not stored again, so windows may overlap. Raises StoreBusy.
+    """
+    now = utc_now()
+    keys: dict[int, SeriesKey] = {}
+    rows: list[tuple[Any, ...]] = []
+    for labels, points in series:
+        key = SeriesKey(name, "unknown", unit, service, labels, source=source)
+        series_id = key.series_id()
+        keys[series_id] = key
+        rows += [(series_id, at, None, value, False) for at, value in dict(points).items()]
+    if rows:
+        _insert_window(store, series_table(keys, now), table_of(rows, POINTS), "insert_new_points", "metric_point")
+
+
+def save_exemplars(store: Store, exemplars: Sequence[Exemplar], *, source: str = PROMETHEUS, service: str = "") -> None:
+    """
+    Exemplars as Prometheus answered them; `labels` are those of the series.
+
+    Those that are there already are not stored again. Without *service* the label `service_name`, else `job`, names it.
+    Raises StoreBusy.
+    """
+    keys: dict[int, SeriesKey] = {}
+    rows: dict[tuple[Any, ...], None] = {}
+    for each in exemplars:
+        named = service or each.labels.get("service_name") or each.labels.get("job", "").rsplit("/", 1)[-1]
+        key = SeriesKey(each.metric_name, "unknown", "", named, each.labels, source=source)
+        series_id = key.series_id()
+        keys[series_id] = key
+        ids = (each.trace_id.lower() or None, each.span_id.lower() or None)
+        rows[(series_id, each.metric_name, each.at, each.value, *ids, ())] = None
+    if rows:
+        table = table_of(list(rows), EXEMPLARS)
+        _insert_window(store, series_table(keys, utc_now()), table, "insert_new_exemplars", "exemplar")
+
+
+def _insert_window(store: Store, series: pa.Table, rows: pa.Table, query: str, table: str) -> None:
+    def insert(cursor: duckdb.DuckDBPyConnection) -> None:
+        insert_new(cursor, "metric_series", series, key="series_id")
+        _insert_new(cursor, rows, query)
+
+    store.telemetry.run(insert, size_bytes=int(series.nbytes + rows.nbytes))
+    INGESTED.labels(table=table).inc(rows.num_rows)
+
+
+def _insert_new(cursor: duckdb.DuckDBPyConnection, rows: pa.Table, query: str) -> None:
+    """Those of *rows* that are not there yet; only the time they cover is looked through."""
+    if rows.num_rows:
+        window = pc.min_max(rows["time"]).as_py()
+        with registered(cursor, incoming=rows):
+            cursor.execute(QUERIES[query], {"since": window["min"], "until": window["max"]})
+
+
+def series_points(
+    store: Store, name: str, service: str, since: datetime, until: datetime
+) -> list[tuple[dict[str, str], list[tuple[datetime, float]]]]:
+    """
+    The points of every series of one metric in [since, until], as (attributes, (time, value) pairs oldest first).
+
+    Stale markers are left out; series are in the order of their attributes. Several instances of a service are several
+    series, even when their attributes are the same.
+    """
+    params = {"name": name, "service": service, "since": since, "until": until}
+    rows = store.rows(QUERIES["series_points"], params)
+    return [(row["attributes"], list(zip(row["times"], row["points"], strict=True))) for row in rows]

@@ -1,0 +1,127 @@
+"""Spans: stored as they arrive, found by trace or by window."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from diagnose.model import utc_now
+from diagnose.store.arrow import TEXT_MAP, TIME, insert_all
+from diagnose.store.db import Store
+from diagnose.store.queries import load_queries
+from diagnose.store.received import remember_body
+from diagnose.store.resources import insert_resources
+from diagnose.telemetry import INGESTED
+
+QUERIES = load_queries("spans")
+EVENTS = pa.list_(pa.struct([("time", TIME), ("name", pa.string()), ("attributes", TEXT_MAP)]))
+LINKS = pa.list_(pa.struct([("trace_id", pa.string()), ("span_id", pa.string()), ("attributes", TEXT_MAP)]))
+
+SPANS = pa.schema(
+    [
+        ("trace_id", pa.string()),
+        ("span_id", pa.string()),
+        ("parent_span_id", pa.string()),
+        ("trace_state", pa.string()),
+        ("name", pa.string()),
+        ("kind", pa.string()),
+        ("service_name", pa.string()),
+        ("service_instance_id", pa.string()),
+        ("start_time", TIME),
+        ("start_time_unix_nano", pa.int64()),
+        ("duration_ns", pa.int64()),
+        ("status_code", pa.string()),
+        ("status_message", pa.string()),
+        ("http_request_method", pa.string()),
+        ("http_route", pa.string()),
+        ("http_response_status_code", pa.int16()),
+        ("server_address", pa.string()),
+        ("url_path", pa.string()),
+        ("db_system_name", pa.string()),
+        ("rpc_method", pa.string()),
+        ("error_type", pa.string()),
+        ("resource_id", pa.int64()),
+        ("scope_name", pa.string()),
+        ("attributes", TEXT_MAP),
+        ("events", EVENTS),
+        ("links", LINKS),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class SpanBatch:
+    """
+    The spans of one request as the rows of the tables `span` and `resource` (schemas SPANS and resources.RESOURCES).
+
+    `refused` counts what could not be kept, by reason. `body_id` tells the request from others (received.body_id).
+    """
+
+    spans: pa.Table
+    resources: pa.Table
+    refused: Mapping[str, int]
+    body_id: int
+
+    @property
+    def size_bytes(self) -> int:
+        return int(self.spans.nbytes + self.resources.nbytes)
+
+
+def save_spans(store: Store, batch: SpanBatch) -> bool:
+    """
+    Returns after the commit; False when the same body was stored within the last half hour (nothing is stored then).
+
+    Raises StoreBusy when it did not become durable.
+    """
+    now = utc_now()
+
+    def insert(cursor: duckdb.DuckDBPyConnection) -> bool:
+        if not remember_body(cursor, batch.body_id, now):
+            return False
+        insert_resources(cursor, batch.resources)
+        insert_all(cursor, "span", batch.spans)
+        return True
+
+    stored = store.telemetry.run(insert, size_bytes=batch.size_bytes)
+    if stored:
+        INGESTED.labels(table="span").inc(batch.spans.num_rows)
+    return stored
+
+
+def trace_spans(store: Store, trace_id: str) -> list[dict[str, Any]]:
+    """All spans of one trace in the order of a waterfall (macro `trace`); empty when there is none."""
+    return store.rows(QUERIES["trace_spans"], {"trace_id": trace_id.lower()})
+
+
+def find_traces(
+    store: Store,
+    *,
+    service: str,
+    since: datetime,
+    until: datetime,
+    min_duration_ns: int | None = None,
+    error: bool | None = None,
+    route: str | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """
+    Traces in which *service* had a span that started in [since, until), longest first, at most *limit*.
+
+    Keys: trace_id, start_time, duration_ns, root_name, service_name, error. They describe the longest such span of each
+    trace; *error* True asks for failed ones, False for those that did not fail.
+    """
+    params = {
+        "service": service,
+        "since": since,
+        "until": until,
+        "min_duration_ns": min_duration_ns,
+        "error": error,
+        "route": route,
+        "limit": limit,
+    }
+    return store.rows(QUERIES["find_traces"], params)

@@ -1,0 +1,23 @@
+-- name: insert_new_points
+-- Only points that are not there yet; $since and $until are the first and last time among the incoming.
+INSERT INTO metric_point BY NAME
+SELECT * FROM incoming ANTI JOIN (
+  SELECT series_id, "time" FROM metric_point WHERE "time" BETWEEN $since AND $until
+) USING (series_id, "time")
+
+-- name: insert_new_exemplars
+-- Only exemplars that are not there yet; $since and $until are the first and last time among the incoming.
+INSERT INTO exemplar BY NAME
+SELECT DISTINCT ON (series_id, "time", value, trace_id) * FROM incoming WHERE NOT EXISTS (
+  SELECT 1 FROM exemplar AS known
+  WHERE known."time" BETWEEN $since AND $until AND known.series_id = incoming.series_id
+    AND known."time" = incoming."time" AND known.value = incoming.value
+    AND known.trace_id IS NOT DISTINCT FROM incoming.trace_id
+)
+
+-- name: series_points
+SELECT any_value(attributes) AS attributes, list("time" ORDER BY "time") AS times, list(value ORDER BY "time") AS points
+FROM metric_point JOIN metric_series USING (series_id)
+WHERE name = $name AND service_name = $service AND "time" BETWEEN $since AND $until AND value IS NOT NULL
+GROUP BY series_id
+ORDER BY any_value(attributes)::VARCHAR, series_id
