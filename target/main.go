@@ -14,7 +14,8 @@ import (
 	"syscall"
 )
 
-const version = "v1"
+// version of this build; another one is built with -ldflags "-X main.version=v2".
+var version = "v1"
 
 const usage = `usage: target serve --service gateway|checkout|pricing|inventory --instance ID --listen HOST:PORT --admin HOST:PORT --otlp URL …
        target load --url URL …

@@ -29,6 +29,7 @@ type serveOptions struct {
 	service, instance, listen, admin, otlp, version string
 	checkout, pricing, inventory                    string
 	orphanLeaks                                     bool
+	cpus                                            int
 	degradeAfter                                    time.Duration
 }
 
@@ -44,6 +45,7 @@ func parseServe(args []string, stderr io.Writer) (serveOptions, error) {
 	flags.StringVar(&o.checkout, "checkout", "", "gateway: URLs of the checkout instances, separated by commas")
 	flags.StringVar(&o.pricing, "pricing", "", "checkout: URL of pricing")
 	flags.StringVar(&o.inventory, "inventory", "", "checkout: URL of inventory")
+	flags.IntVar(&o.cpus, "cpus", 1, "processors to use, as in a container of that size: the faults then do the same on any machine")
 	flags.BoolVar(&o.orphanLeaks, "orphan-leaks", false,
 		"checkout: make the leak fault visible to the goroutineleak profile; the goroutines then stay until the process ends")
 	flags.DurationVar(&o.degradeAfter, "degrade-after", 0, "checkout: switch the deploy fault on this long after the start, for an hour")
@@ -72,6 +74,9 @@ func (o *serveOptions) check() error {
 			complain("%s %q is not an http(s) URL", flag, *value)
 		}
 		*value = strings.TrimSuffix(*value, "/")
+	}
+	if o.cpus < 1 {
+		complain("--cpus must be at least 1")
 	}
 	need("--service", o.service)
 	need("--instance", o.instance)
@@ -102,6 +107,7 @@ func serve(ctx context.Context, args []string, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
+	runtime.GOMAXPROCS(o.cpus)
 	// Every contended lock and every wait above a millisecond: this is a sample, the evidence matters more than the last per cent.
 	runtime.SetMutexProfileFraction(1)
 	runtime.SetBlockProfileRate(int(time.Millisecond))

@@ -73,7 +73,7 @@ func (p *pricing) quote(w http.ResponseWriter, r *http.Request) error {
 type priceDatabase struct{}
 
 const (
-	indexLookup = time.Millisecond
+	indexLookup = 2 * time.Millisecond
 	tableScan   = 400 * time.Millisecond
 )
 

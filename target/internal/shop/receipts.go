@@ -7,10 +7,7 @@ import (
 	"diagnose.example/target/internal/faults"
 )
 
-const (
-	drafts     = 20_000
-	draftsKept = 2_000
-)
+const drafts = 24_000
 
 // ReceiptPrinter renders orders as text.
 type ReceiptPrinter struct {
@@ -19,7 +16,7 @@ type ReceiptPrinter struct {
 
 func newReceiptPrinter(board *faults.Board) *ReceiptPrinter {
 	return &ReceiptPrinter{gc: board.Add(faults.Fault{Name: "gc",
-		Description: "every receipt is drafted 20,000 times in small pieces that are soon thrown away"})}
+		Description: "every receipt is drafted 24,000 times in small pieces that are thrown away when it is printed"})}
 }
 
 // receiptLine is a line of a receipt that points to the one before it.
@@ -49,18 +46,17 @@ func draft(o *order) *receiptLine {
 	return last
 }
 
-// renderEveryDraft is the fault "gc": many small objects that point to each other and die soon are the most work for the collector.
+// renderEveryDraft is the fault "gc": many small objects that point to each other, live for one request and then die, are the most work
+// for the collector.
 //
 //go:noinline
 func renderEveryDraft(o *order) *receiptLine {
-	var recent [draftsKept]*receiptLine
+	versions := make([]*receiptLine, drafts)
 	final := draft(o)
-	for n := range drafts {
-		var copied *receiptLine
+	for n := range versions {
 		for line := final; line != nil; line = line.before {
-			copied = &receiptLine{line.text, copied}
+			versions[n] = &receiptLine{line.text, versions[n]}
 		}
-		recent[n%draftsKept] = copied
 	}
-	return recent[drafts%draftsKept]
+	return versions[drafts-1]
 }
