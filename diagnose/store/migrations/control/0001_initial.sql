@@ -10,10 +10,10 @@ CREATE TABLE message (
 COMMENT ON TABLE message IS 'One request that brought alerts, with its body as received.';
 
 CREATE TABLE alert_event (
-    event_key VARCHAR NOT NULL, message_id VARCHAR NOT NULL, episode_id VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL,
+    event_key UUID NOT NULL, message_id VARCHAR NOT NULL, episode_id VARCHAR NOT NULL, fingerprint VARCHAR NOT NULL,
     status VARCHAR NOT NULL, starts_at TIMESTAMPTZ NOT NULL, ends_at TIMESTAMPTZ, received_at TIMESTAMPTZ NOT NULL
 );
-COMMENT ON TABLE alert_event IS 'One alert in one message. event_key is (source, group key, fingerprint, startsAt, status) and occurs once.';
+COMMENT ON TABLE alert_event IS 'One alert in one message. event_key is a hash of source, group key, fingerprint, startsAt and status and occurs once; fingerprint is as sent.';
 
 CREATE TABLE episode (
     episode_id VARCHAR NOT NULL, incident_id VARCHAR, fingerprint VARCHAR NOT NULL, alertname VARCHAR NOT NULL,
@@ -22,7 +22,7 @@ CREATE TABLE episode (
     expr VARCHAR, active_at TIMESTAMPTZ, starts_at TIMESTAMPTZ NOT NULL, ends_at TIMESTAMPTZ,
     received_at TIMESTAMPTZ NOT NULL, value DOUBLE
 );
-COMMENT ON TABLE episode IS 'One firing period of one alert: fingerprint and the open period.';
+COMMENT ON TABLE episode IS 'One firing period of one alert; fingerprint leaves the ignored labels out. incident_id is NULL when no rule matched.';
 
 CREATE TABLE incident (
     incident_id VARCHAR NOT NULL, group_id VARCHAR NOT NULL, status VARCHAR NOT NULL, title VARCHAR NOT NULL,
@@ -56,10 +56,10 @@ CREATE TABLE finding (
 COMMENT ON TABLE finding IS 'A claim about the cause in one revision of a report, with the query that shows it.';
 
 CREATE TABLE note (
-    incident_id VARCHAR NOT NULL, revision INTEGER NOT NULL, kind VARCHAR NOT NULL, statement VARCHAR NOT NULL,
-    fix VARCHAR NOT NULL, sql VARCHAR NOT NULL
+    incident_id VARCHAR NOT NULL, revision INTEGER NOT NULL, rank INTEGER NOT NULL, kind VARCHAR NOT NULL,
+    statement VARCHAR NOT NULL, fix VARCHAR NOT NULL, sql VARCHAR NOT NULL
 );
-COMMENT ON TABLE note IS 'A sentence that is no cause: kind is ruled_out or missing_evidence.';
+COMMENT ON TABLE note IS 'A sentence that is no cause, in the order shown: kind is ruled_out or missing_evidence.';
 
 CREATE TABLE report (
     incident_id VARCHAR NOT NULL, revision INTEGER NOT NULL, created_at TIMESTAMPTZ NOT NULL, reason VARCHAR NOT NULL,
@@ -69,8 +69,8 @@ COMMENT ON TABLE report IS 'One revision of the page of an incident, as rendered
 
 CREATE TABLE delivery (
     delivery_id VARCHAR NOT NULL, incident_id VARCHAR NOT NULL, revision INTEGER NOT NULL, sink VARCHAR NOT NULL,
-    status VARCHAR NOT NULL, attempts INTEGER NOT NULL, last_error VARCHAR, next_attempt_at TIMESTAMPTZ,
-    delivered_at TIMESTAMPTZ, external_ref VARCHAR
+    status VARCHAR NOT NULL, attempts INTEGER NOT NULL, last_error VARCHAR, created_at TIMESTAMPTZ NOT NULL,
+    next_attempt_at TIMESTAMPTZ, delivered_at TIMESTAMPTZ, external_ref VARCHAR
 );
 COMMENT ON TABLE delivery IS 'One revision of a report for one sink: pending, delivered, or dead after its last attempt.';
 
@@ -85,10 +85,11 @@ CREATE TABLE timing (
 COMMENT ON TABLE timing IS 'Milliseconds from the webhook of an incident to a step, the first time it was reached.';
 
 CREATE TABLE rejected_request (
-    path VARCHAR NOT NULL, reason VARCHAR NOT NULL, field VARCHAR, body_sha256 VARCHAR NOT NULL, body BLOB NOT NULL,
+    path VARCHAR NOT NULL, reason VARCHAR NOT NULL, field VARCHAR, body_sha256 VARCHAR NOT NULL,
+    body BLOB NOT NULL, body_bytes BIGINT NOT NULL,
     first_at TIMESTAMPTZ NOT NULL, last_at TIMESTAMPTZ NOT NULL, repeats INTEGER NOT NULL
 );
-COMMENT ON TABLE rejected_request IS 'A body that was refused and why; repeats are counted, not multiplied.';
+COMMENT ON TABLE rejected_request IS 'A body that was refused and why; of a long one the beginning. Repeats are counted, not multiplied.';
 
 CREATE TABLE sql_audit (
     "at" TIMESTAMPTZ NOT NULL, who VARCHAR NOT NULL, sql VARCHAR NOT NULL, elapsed_ms DOUBLE NOT NULL,

@@ -1,0 +1,113 @@
+-- Rows come in as JSON, one parameter for all of them: binding them one by one takes thirty times as long.
+
+-- name: known_events
+-- Of the event keys in $keys those that are stored, with the incident of their episode.
+SELECT alert_event.event_key, episode.incident_id
+FROM alert_event JOIN episode USING (episode_id)
+WHERE event_key IN (SELECT unnest(from_json($keys, '["UUID"]')));
+
+-- name: find_periods
+-- The episodes of the $fingerprints that are open or ended at $earliest or later.
+SELECT episode_id, incident_id, fingerprint, starts_at, ends_at
+FROM episode
+WHERE fingerprint IN (SELECT unnest(from_json($fingerprints, '["VARCHAR"]')))
+  AND (status = 'firing' OR ends_at >= $earliest);
+
+-- name: find_members
+-- Per episode and fingerprint as sent: the latest start of a firing and the latest end.
+SELECT episode_id, fingerprint,
+    max(starts_at) FILTER (status = 'firing') AS fires_from, max(ends_at) FILTER (status = 'resolved') AS ended_at
+FROM alert_event
+WHERE episode_id IN (SELECT unnest(from_json($episodes, '["VARCHAR"]')))
+GROUP BY episode_id, fingerprint;
+
+-- name: find_incidents
+-- The incidents of the $groups that are open or ended at $earliest or later.
+SELECT incident_id, group_id, service_name, status, title, severity, started_at, ended_at, opened_at
+FROM incident
+WHERE group_id IN (SELECT unnest(from_json($groups, '["VARCHAR"]')))
+  AND (status = 'open' OR ended_at >= $earliest);
+
+-- name: known_incident
+SELECT incident_id FROM incident WHERE incident_id = $incident_id;
+
+-- name: save_message
+INSERT INTO message BY NAME
+SELECT $message_id AS message_id, $source AS source, $group_key AS group_key, $receiver AS receiver, $status AS status,
+    $external_url AS external_url, $notification_reason AS notification_reason,
+    $route_labels::JSON::MAP(VARCHAR, VARCHAR) AS route_labels, $truncated_alerts AS truncated_alerts,
+    $received_at::TIMESTAMPTZ AS received_at, $body::BLOB AS body;
+
+-- name: save_events
+INSERT INTO alert_event BY NAME
+SELECT one.* FROM (SELECT unnest(from_json($rows, '[{
+    "event_key": "UUID", "message_id": "VARCHAR", "episode_id": "VARCHAR", "fingerprint": "VARCHAR",
+    "status": "VARCHAR", "starts_at": "TIMESTAMPTZ", "ends_at": "TIMESTAMPTZ", "received_at": "TIMESTAMPTZ"
+}]')) AS one);
+
+-- name: save_episodes
+INSERT INTO episode BY NAME
+SELECT one.* FROM (SELECT unnest(from_json($rows, '[{
+    "episode_id": "VARCHAR", "incident_id": "VARCHAR", "fingerprint": "VARCHAR", "alertname": "VARCHAR",
+    "status": "VARCHAR", "source": "VARCHAR", "group_key": "VARCHAR", "labels": "MAP(VARCHAR, VARCHAR)",
+    "annotations": "MAP(VARCHAR, VARCHAR)", "generator_url": "VARCHAR", "starts_at": "TIMESTAMPTZ",
+    "ends_at": "TIMESTAMPTZ", "received_at": "TIMESTAMPTZ"
+}]')) AS one);
+
+-- name: change_episodes
+UPDATE episode SET status = one.status, starts_at = one.starts_at, ends_at = one.ends_at
+FROM (SELECT unnest(from_json($rows, '[{
+    "episode_id": "VARCHAR", "status": "VARCHAR", "starts_at": "TIMESTAMPTZ", "ends_at": "TIMESTAMPTZ"
+}]'), recursive := true)) AS one
+WHERE episode.episode_id = one.episode_id;
+
+-- name: save_incidents
+INSERT INTO incident BY NAME
+SELECT one.*, 0 AS revision FROM (SELECT unnest(from_json($rows, '[{
+    "incident_id": "VARCHAR", "group_id": "VARCHAR", "status": "VARCHAR", "title": "VARCHAR",
+    "service_name": "VARCHAR", "severity": "VARCHAR", "started_at": "TIMESTAMPTZ", "opened_at": "TIMESTAMPTZ"
+}]')) AS one);
+
+-- name: change_incidents
+UPDATE incident
+SET status = one.status, title = one.title, severity = one.severity, started_at = one.started_at, ended_at = one.ended_at
+FROM (SELECT unnest(from_json($rows, '[{
+    "incident_id": "VARCHAR", "status": "VARCHAR", "title": "VARCHAR", "severity": "VARCHAR",
+    "started_at": "TIMESTAMPTZ", "ended_at": "TIMESTAMPTZ"
+}]'), recursive := true)) AS one
+WHERE incident.incident_id = one.incident_id;
+
+-- name: lower_starts
+-- Incidents began when the first of their alerts did. Answers those that moved.
+UPDATE incident SET started_at = moved.started_at
+FROM (
+    SELECT incident_id, min(starts_at) AS started_at FROM episode
+    WHERE episode_id IN (SELECT unnest(from_json($episodes, '["VARCHAR"]')))
+    GROUP BY incident_id
+) AS moved
+WHERE incident.incident_id = moved.incident_id AND incident.started_at > moved.started_at
+RETURNING incident.incident_id, incident.started_at;
+
+-- name: resolve_incidents
+-- Of the $incidents those open ones whose episodes have all ended are resolved, and answered.
+UPDATE incident SET status = 'resolved', ended_at = ended.ends_at
+FROM (
+    SELECT incident_id, max(ends_at) AS ends_at FROM episode
+    WHERE incident_id IN (SELECT unnest(from_json($incidents, '["VARCHAR"]')))
+    GROUP BY incident_id HAVING bool_and(status = 'resolved')
+) AS ended
+WHERE incident.incident_id = ended.incident_id AND incident.status = 'open'
+RETURNING incident.incident_id;
+
+-- name: enrich_episode
+-- What was found out about an alert later; what is known is not forgotten, and the earliest start wins.
+UPDATE episode
+SET expr = coalesce($expr, expr), "value" = coalesce($value, "value"),
+    active_at = least(active_at, $active_at::TIMESTAMPTZ)
+WHERE episode_id = $episode_id
+RETURNING incident_id;
+
+-- name: start_incident_earlier
+UPDATE incident SET started_at = $at
+WHERE incident_id = $incident_id AND started_at > $at
+RETURNING incident_id;
