@@ -25,6 +25,7 @@ import numpy as np
 import pyarrow as pa
 
 from diagnose.pprof.garbage import collector_paused
+from diagnose.pprof.kinds import observations
 from diagnose.pprof.names import Origin, origin_of, own_frame, trace_and_span
 from diagnose.pprof.nodes import ID_MASK, Nodes, NumberArray, build_nodes
 from diagnose.pprof.profile import Frame, Profile, Sample
@@ -73,6 +74,7 @@ SAMPLES = pa.schema(
     [
         pa.field("stack_id", pa.uint64(), nullable=False),
         pa.field("values", pa.list_(pa.int64()), nullable=False),
+        pa.field("observations", pa.list_(pa.float64()), nullable=False),
         pa.field("trace_id", pa.string()),
         pa.field("span_id", pa.string()),
         pa.field("labels", pa.map_(pa.string(), pa.string()), nullable=False),
@@ -89,7 +91,8 @@ class ProfileColumns:
     A node of depth 1 is a root and has no parent; `outer_most` is false when an ancestor has the same function name, so
     cum of a function = Σ totals of its outermost nodes. `function_id` of a node is the first function of that name seen
     there. `nodes` of a stack run root → leaf, `frames` leaf → root (they are as many); `leaf_id` and `own_id` (the
-    function `names.own_frame` picks) are NULL for an empty stack. Samples of equal stack, ids and labels are one row.
+    function `names.own_frame` picks) are NULL for an empty stack. Samples of equal stack, ids and labels are one row;
+    its `observations` are those of `kinds.observations` for each value type, without the negative ones, as in `diff`.
     """
 
     functions: pa.Table
@@ -103,7 +106,7 @@ def to_columns(profile: Profile) -> ProfileColumns:
     """The tables of *profile*; about 1.5 s for 50,000 distinct stacks of 50 frames."""
     with collector_paused():
         stacks = _Stacks(profile.samples)
-        rows = _merge_samples(profile.samples, stacks.ids)
+        rows = _merge_samples(profile, stacks.ids)
     frames = stacks.frames
     paths = build_nodes(stacks.frame_numbers, stacks.ends, frames.name_numbers())
     return ProfileColumns(
@@ -268,16 +271,27 @@ def _table(columns: Sequence[Any], schema: pa.Schema) -> pa.Table:
 _Labels = tuple[tuple[str, str], ...]
 _Numbers = tuple[tuple[str, int], ...]
 _RowKey = tuple[int, str | None, str | None, _Labels, _Numbers]
+_Sums = tuple[tuple[int, ...], tuple[float, ...]]
 
 
-def _merge_samples(samples: Iterable[Sample], stack_ids: Mapping[int, int]) -> dict[_RowKey, tuple[int, ...]]:
-    """(stack_id, trace_id, span_id, labels, numbers) → the sums of the values."""
-    rows: dict[_RowKey, tuple[int, ...]] = {}
-    for sample in samples:
+def _merge_samples(profile: Profile, stack_ids: Mapping[int, int]) -> dict[_RowKey, _Sums]:
+    """(stack_id, trace_id, span_id, labels, numbers) → the sums of the values and of the observations."""
+    rows: dict[_RowKey, _Sums] = {}
+    for sample, seen in zip(profile.samples, _observations(profile), strict=True):
         key = (stack_ids[id(sample.frames)], *_identity(sample))
         known = rows.get(key)
-        rows[key] = sample.values if known is None else tuple(map(int.__add__, known, sample.values))
+        if known is None:
+            rows[key] = (sample.values, seen)
+        else:
+            values, observed = known
+            rows[key] = (tuple(map(int.__add__, values, sample.values)), tuple(map(float.__add__, observed, seen)))
     return rows
+
+
+def _observations(profile: Profile) -> Iterable[tuple[float, ...]]:
+    """Per sample, one number for each value type."""
+    columns = [observations(profile, value_type.type) for value_type in profile.sample_types]
+    return zip(*([max(0.0, seen) for seen in column] for column in columns), strict=True)
 
 
 def _identity(sample: Sample) -> tuple[str | None, str | None, _Labels, _Numbers]:
@@ -290,6 +304,7 @@ def _identity(sample: Sample) -> tuple[str | None, str | None, _Labels, _Numbers
     return trace_id, span_id, tuple(sorted(rest.items())), numbers
 
 
-def _sample_table(rows: Mapping[_RowKey, tuple[int, ...]]) -> pa.Table:
+def _sample_table(rows: Mapping[_RowKey, _Sums]) -> pa.Table:
     stack_ids, trace_ids, span_ids, labels, numbers = zip(*rows, strict=True) if rows else [()] * 5
-    return _table([stack_ids, list(rows.values()), trace_ids, span_ids, labels, numbers], SAMPLES)
+    values, observed = zip(*rows.values(), strict=True) if rows else [()] * 2
+    return _table([stack_ids, values, observed, trace_ids, span_ids, labels, numbers], SAMPLES)

@@ -121,6 +121,18 @@ def test_the_allocation_size_of_heap_profiles_is_folded_away():
     assert [([11], []), ([7], [("latency", 3)])] == [(row["values"], row["numbers"]) for row in rows]
 
 
+def test_observations_are_kept_per_value_type_and_not_taken_away():
+    heap = (ValueType("alloc_objects", "count"), ValueType("alloc_space", "bytes"))
+    samples = (
+        Sample(frames_of("main.f"), (2048, 2 * 2**20), {}, {"bytes": 1024}),
+        Sample(frames_of("main.f"), (-1, -(2**20)), {}, {"bytes": 2**20}),
+    )
+    [row] = to_columns(Profile(heap, samples, period=524288)).samples.to_pylist()
+
+    assert [2047, 2**20] == row["values"]
+    assert [pytest.approx(4.0, abs=0.01)] * 2 == row["observations"]
+
+
 def test_an_empty_stack_has_no_leaf():
     tables = to_columns(Profile(CPU, (Sample((), (5, 50)), Sample(frames_of("main.f"), (1, 1)))))
 

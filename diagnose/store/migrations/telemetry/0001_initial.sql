@@ -53,7 +53,7 @@ CREATE TABLE profile (
     value_types STRUCT("type" VARCHAR, unit VARCHAR)[] NOT NULL, default_value INTEGER NOT NULL, period BIGINT NOT NULL,
     labels MAP(VARCHAR, VARCHAR) NOT NULL, sha256 VARCHAR NOT NULL, body BLOB NOT NULL
 );
-COMMENT ON TABLE profile IS 'One profile. basis: interval (what happened in started_at + duration_ns), snapshot (the state then) or since_start (summed up since the process began). body is gzipped pprof.';
+COMMENT ON TABLE profile IS 'One profile. basis: interval (what happened in started_at + duration_ns), snapshot (the state then) or since_start (summed up since the process began). default_value is a position in value_types, from 1. body is gzipped pprof.';
 
 CREATE TABLE function (
     function_no INTEGER NOT NULL, function_id BIGINT NOT NULL, name VARCHAR NOT NULL, file VARCHAR NOT NULL,
@@ -72,14 +72,14 @@ CREATE TABLE stack (
     nodes INTEGER[] NOT NULL, frames INTEGER[] NOT NULL
 );
 CREATE TABLE sample (
-    profile_no INTEGER NOT NULL, stack_no INTEGER NOT NULL, "values" BIGINT[] NOT NULL, observations DOUBLE NOT NULL,
+    profile_no INTEGER NOT NULL, stack_no INTEGER NOT NULL, "values" BIGINT[] NOT NULL, observations DOUBLE[] NOT NULL,
     trace_id VARCHAR, span_id VARCHAR, labels MAP(VARCHAR, VARCHAR) NOT NULL, numbers MAP(VARCHAR, BIGINT) NOT NULL
 );
 COMMENT ON TABLE function IS 'Each function of any profile once; *_no are small numbers given here, *_id content hashes (pprof/columns.py).';
 COMMENT ON TABLE frame IS 'A function and a line in it.';
 COMMENT ON TABLE node IS 'A place in the call tree over all profiles: the names from the root to here. outer_most: no ancestor has the same name.';
 COMMENT ON TABLE stack IS 'Each stack once. nodes run root → leaf, frames leaf → root; own_no is the function to name to a human; is_profiler: exists only because a profile was taken.';
-COMMENT ON TABLE sample IS 'values as in profile.value_types; observations: how many independent ones stand behind the default value.';
+COMMENT ON TABLE sample IS 'values and observations are in the order of profile.value_types; observations: how many independent ones stand behind a value.';
 
 CREATE TABLE received_body (
     body_id BIGINT NOT NULL, received_at TIMESTAMPTZ NOT NULL

@@ -1,0 +1,172 @@
+"""
+Profiles: the bytes as they came, and the samples in the layout of migrations/telemetry.
+
+A profile is known by its content, its process and its basis; storing it again changes nothing.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
+from typing import Any, Literal
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from diagnose.errors import NotFound
+from diagnose.model import Labels, from_unix_ns, utc_now
+from diagnose.pprof.columns import ProfileColumns, to_columns
+from diagnose.pprof.profile import Profile
+from diagnose.store.arrow import insert_all
+from diagnose.store.db import Store, as_map, insert
+from diagnose.store.dictionary import Numbers, save_dictionaries
+from diagnose.store.queries import load_queries
+from diagnose.telemetry import INGESTED
+
+Basis = Literal["interval", "snapshot", "since_start"]
+QUERIES = load_queries("profiles")
+GZIP_MAGIC = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class StoredProfile:
+    """`duplicate`: it was there already."""
+
+    profile_id: str
+    duplicate: bool
+
+
+def save_profile(
+    store: Store,
+    profile: Profile,
+    body: bytes,
+    *,
+    service: str,
+    instance: str,
+    kind: str,
+    basis: Basis,
+    capture_id: str | None = None,
+    labels: Labels | None = None,
+) -> StoredProfile:
+    """
+    Store *profile* and the *body* it was decoded from; returns after the commit.
+
+    The same body of the same service, instance and basis is stored once: the second time gives the first one's id. A
+    body that is not gzipped is kept gzipped. Raises StoreBusy.
+    """
+    columns = to_columns(profile)
+    digest = sha256(body).hexdigest()
+    row = {
+        "service_name": service,
+        "service_instance_id": instance,
+        "kind": kind,
+        "basis": basis,
+        "capture_id": capture_id,
+        "labels": as_map(labels or {}),
+        "sha256": digest,
+        "body": body if body.startswith(GZIP_MAGIC) else gzip.compress(body, mtime=0),
+        "sample_count": columns.samples.num_rows,
+        **_head(profile),
+    }
+
+    def insert_profile(cursor: duckdb.DuckDBPyConnection) -> StoredProfile:
+        known = cursor.execute(QUERIES["known_profile"], _identity(row)).fetchone()
+        if known is not None:
+            return StoredProfile(known[0], duplicate=True)
+        numbers = cursor.execute(QUERIES["next_number"]).fetchone() or (1,)
+        profile_id = _free_id(cursor, row)
+        insert(cursor, "profile", [{"profile_no": numbers[0], "profile_id": profile_id, **row}])
+        stacks = save_dictionaries(cursor, columns)
+        insert_all(cursor, "sample", _sample_rows(columns, numbers[0], stacks))
+        return StoredProfile(profile_id, duplicate=False)
+
+    stored = store.telemetry.run(insert_profile, size_bytes=len(body) + int(columns.samples.nbytes), wait_s=30.0)
+    if not stored.duplicate:
+        INGESTED.labels(table="sample").inc(columns.samples.num_rows)
+    return stored
+
+
+def _head(profile: Profile) -> dict[str, Any]:
+    """What the file says about itself; a file without a time is from now."""
+    started_at = from_unix_ns(profile.time_ns) if profile.time_ns > 0 else utc_now()
+    return {
+        "started_at": started_at,
+        "duration_ns": max(0, profile.duration_ns),
+        "build_id": profile.build_id,
+        "value_types": [{"type": each.type, "unit": each.unit} for each in profile.sample_types],
+        "default_value": profile.value_index() + 1,
+        "period": profile.period,
+    }
+
+
+def _identity(row: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: row[name] for name in ("sha256", "service_name", "service_instance_id", "basis")}
+
+
+def _free_id(cursor: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> str:
+    """
+    Kind and the first digits of the content hash, `cpu-5f2c81d09b3e4a77`.
+
+    When another process sent the very same bytes, the hash covers the process too.
+    """
+    profile_id = f"{row['kind']}-{row['sha256'][:16]}"
+    if cursor.execute(QUERIES["id_taken"], {"profile_id": profile_id}).fetchone() is None:
+        return profile_id
+    digest = sha256("\0".join(_identity(row).values()).encode()).hexdigest()
+    return f"{row['kind']}-{digest[:16]}"
+
+
+def _sample_rows(columns: ProfileColumns, profile_no: int, stacks: Numbers) -> pa.Table:
+    """In the order of the stacks, so that those of one profile lie together in both tables."""
+    samples = columns.samples
+    rows = samples.drop_columns("stack_id").append_column("stack_no", stacks.of(samples["stack_id"]))
+    rows = rows.append_column("profile_no", pa.array(np.full(rows.num_rows, profile_no, np.int32)))
+    return rows.sort_by("stack_no")
+
+
+def profile_body(store: Store, profile_id: str) -> bytes:
+    """The gzipped pprof file. Raises NotFound."""
+    found = store.rows(QUERIES["profile_body"], {"profile_id": profile_id})
+    if not found:
+        raise NotFound(f"no profile {profile_id!r}")
+    return bytes(found[0]["body"])
+
+
+def get_profile(store: Store, profile_id: str) -> dict[str, Any]:
+    """
+    All about one profile but its samples and bytes: the columns of view `profiles`.
+
+    Raises NotFound.
+    """
+    found = store.rows(QUERIES["get_profile"], {"profile_id": profile_id})
+    if not found:
+        raise NotFound(f"no profile {profile_id!r}")
+    return found[0]
+
+
+def find_profiles(
+    store: Store,
+    *,
+    service: str | None = None,
+    instance: str | None = None,
+    kind: str | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+    labels: Labels | None = None,
+    limit: int = 50,
+) -> list[dict[str, Any]]:
+    """Profiles as `get_profile` gives them, newest first, that started in [since, until) and have all *labels*."""
+    params = {
+        "service": service,
+        "instance": instance,
+        "kind": kind,
+        "since": since,
+        "until": until,
+        "labels": as_map(labels or {}),
+        "limit": limit,
+    }
+    return store.rows(QUERIES["find_profiles"], params)

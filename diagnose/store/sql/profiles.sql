@@ -1,0 +1,27 @@
+-- name: known_profile
+SELECT profile_id FROM profile
+WHERE sha256 = $sha256 AND service_name = $service_name AND service_instance_id = $service_instance_id AND basis = $basis
+
+-- name: id_taken
+SELECT 1 FROM profile WHERE profile_id = $profile_id
+
+-- name: next_number
+SELECT coalesce(max(profile_no), 0) + 1 FROM profile
+
+-- name: profile_body
+SELECT body FROM profile WHERE profile_id = $profile_id
+
+-- name: get_profile
+SELECT * FROM profiles WHERE profile_id = $profile_id
+
+-- name: find_profiles
+-- Newest first; a parameter that is NULL, and an empty map of labels, asks for nothing.
+SELECT * FROM profiles
+WHERE ($service::VARCHAR IS NULL OR service_name = $service)
+  AND ($instance::VARCHAR IS NULL OR service_instance_id = $instance)
+  AND ($kind::VARCHAR IS NULL OR kind = $kind)
+  AND ($since::TIMESTAMPTZ IS NULL OR started_at >= $since)
+  AND ($until::TIMESTAMPTZ IS NULL OR started_at < $until)
+  AND list_has_all(map_entries(labels), map_entries($labels::MAP(VARCHAR, VARCHAR)))
+ORDER BY started_at DESC, profile_id
+LIMIT $limit

@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+import gzip
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from diagnose.errors import NotFound
+from diagnose.model import from_unix_ns
+from diagnose.pprof.codec import decode, encode
+from diagnose.pprof.kinds import guess_kind
+from diagnose.pprof.profile import Profile
+from diagnose.pprof.wall import combine
+from diagnose.store.db import Store
+from diagnose.store.profiles import StoredProfile, find_profiles, get_profile, profile_body, save_profile
+from tests.pprof.small import RECORDED, cpu_profile, goroutines
+
+CPU_FILE = next(file for file in RECORDED if file.name == "cpu-profile.pb.gz")
+DICTIONARIES = ("function", "frame", "node", "stack")
+
+
+def save(
+    store: Store, profile: Profile, body: bytes | None = None, *, instance: str = "checkout-1", **more
+) -> StoredProfile:
+    given = {"service": "checkout", "kind": guess_kind(profile), "basis": "interval"} | more
+    return save_profile(store, profile, encode(profile) if body is None else body, instance=instance, **given)
+
+
+def counts(store: Store) -> dict[str, int]:
+    return {
+        table: store.row(f"SELECT count(*) AS n FROM {table}")["n"]  # noqa: S608  our own tables
+        for table in (*DICTIONARIES, "sample", "profile")
+    }
+
+
+def test_the_same_content_again_changes_nothing_and_gives_the_same_id(store):
+    body = CPU_FILE.read_bytes()
+    first = save(store, decode(body), body)
+    before = counts(store)
+    again = save(store, decode(body), body)
+
+    assert (first.profile_id, True, False) == (again.profile_id, again.duplicate, first.duplicate)
+    assert before == counts(store)
+    assert first.profile_id.startswith("cpu-")
+
+
+def test_the_same_bytes_of_another_process_or_basis_are_another_profile(store):
+    profile = cpu_profile({"main.main": 3})
+    stored = [save(store, profile), save(store, profile, instance="checkout-2"), save(store, profile, basis="snapshot")]
+
+    assert 3 == len({each.profile_id for each in stored})
+    assert [False] * 3 == [each.duplicate for each in stored]
+    assert (1, 1, 1, 1) == tuple(counts(store)[table] for table in DICTIONARIES)
+
+
+def test_dictionaries_hold_everything_once_and_are_found_again_after_a_restart(tmp_path):
+    with Store.open(tmp_path / "data") as store:
+        for file in RECORDED[:6]:
+            save(store, decode(file.read_bytes()), file.read_bytes())
+    with Store.open(tmp_path / "data") as store:
+        for file in RECORDED:
+            save(store, decode(file.read_bytes()), file.read_bytes())
+        for table in DICTIONARIES:
+            row = store.row(
+                f"SELECT count(*) AS n, count(DISTINCT {table}_no) AS numbers, count(DISTINCT {table}_id) AS ids, "  # noqa: S608
+                f"min({table}_no) AS least, max({table}_no) AS most FROM {table}"
+            )
+
+            assert (row["n"], row["n"], 1, row["n"]) == (row["numbers"], row["ids"], row["least"], row["most"])
+
+
+def test_a_job_that_is_rolled_back_leaves_no_numbers_behind(store):
+    profile = cpu_profile({"main.main > main.work": 1})
+    with pytest.raises(ZeroDivisionError):
+        store.telemetry.run(
+            lambda cursor: (cursor.execute("INSERT INTO function SELECT 1, 1, '', '', 0, '', 0, 0, 0"), 1 / 0)
+        )
+    save(store, profile)
+
+    assert {"function": 2, "frame": 2, "node": 2, "stack": 1, "sample": 1, "profile": 1} == counts(store)
+
+
+def test_the_body_is_kept_as_it_came_or_gzipped(store):
+    gzipped = encode(cpu_profile({"main.a": 1}))
+    plain = gzip.decompress(encode(cpu_profile({"main.b": 1})))
+    ids = [save(store, decode(body), body).profile_id for body in (gzipped, plain)]
+
+    assert (gzipped, plain) == (profile_body(store, ids[0]), gzip.decompress(profile_body(store, ids[1])))
+
+
+def test_goroutines_that_have_not_run_yet_are_kept(store):
+    snapshot = goroutines({"": 7, "main.main > main.wait": 2})
+    wall = combine([(1_000_000_000, snapshot), (2_000_000_000, snapshot)]).profile
+    ids = {kind: save(store, each, kind=kind).profile_id for kind, each in (("goroutine", snapshot), ("wall", wall))}
+    rows = store.rows(
+        "SELECT value, labels, leaf_function, own_function, functions FROM profile_samples "
+        "WHERE profile_id = $id AND value_type = 'samples' ORDER BY value",
+        {"id": ids["wall"]},
+    )
+
+    assert [
+        (4, {"state": "running"}, "main.wait", "main.wait", ["main.main", "main.wait"]),
+        (14, {"state": "runnable"}, None, None, []),
+    ] == [tuple(row.values()) for row in rows]
+    assert (
+        9
+        == store.row("SELECT sum(value) AS n FROM profile_samples WHERE profile_id = $id", {"id": ids["goroutine"]})[
+            "n"
+        ]
+    )
+
+
+def test_an_empty_profile_is_a_profile(store):
+    stored = save(store, cpu_profile({}))
+
+    assert 0 == get_profile(store, stored.profile_id)["sample_count"]
+
+
+def test_a_profile_knows_about_itself(store):
+    profile = replace(cpu_profile({"main.main": 3}, seconds=2), time_ns=1_795_478_454_000_000_000, build_id="9f3c")
+    found = get_profile(store, save(store, profile, capture_id="cap-1", labels={"env": "test"}).profile_id)
+
+    assert ("cap-1", "checkout", "checkout-1", "cpu", "interval", "9f3c", "cpu", {"env": "test"}) == tuple(
+        found[name]
+        for name in (
+            "capture_id",
+            "service_name",
+            "service_instance_id",
+            "kind",
+            "basis",
+            "build_id",
+            "default_value_type",
+            "labels",
+        )
+    )
+    assert (from_unix_ns(profile.time_ns), 2_000_000_000, 1) == (
+        found["started_at"],
+        found["duration_ns"],
+        found["sample_count"],
+    )
+
+
+def test_profiles_are_found_by_process_kind_time_and_labels(store):
+    start_ns = 1_795_478_454_000_000_000
+    start = from_unix_ns(start_ns)
+    for minute in range(3):
+        profile = replace(cpu_profile({"main.main": minute + 1}), time_ns=start_ns + minute * 60_000_000_000)
+        save(store, profile, instance=f"checkout-{minute}", labels={"minute": str(minute), "env": "test"})
+
+    def minutes(**wanted) -> list[str]:
+        return [each["labels"]["minute"] for each in find_profiles(store, **wanted)]
+
+    assert ["2", "1", "0"] == minutes()
+    assert ["2", "1"] == minutes(service="checkout", limit=2)
+    assert ["1"] == minutes(instance="checkout-1", kind="cpu")
+    assert [] == minutes(kind="heap")
+    assert ["1"] == minutes(since=start + timedelta(seconds=1), until=start + timedelta(minutes=2))
+    assert ["0"] == minutes(labels={"minute": "0", "env": "test"})
+    assert [] == minutes(labels={"minute": "0", "env": "other"})
+
+
+def test_asking_for_a_profile_that_is_not_there(store):
+    for ask in (get_profile, profile_body):
+        with pytest.raises(NotFound):
+            ask(store, "cpu-0")
