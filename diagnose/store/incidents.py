@@ -18,7 +18,7 @@ from typing import Any
 import duckdb
 
 from diagnose.errors import DecodeError, NotFound
-from diagnose.model import Episode, Incident, TraceRef, rfc3339, utc_now
+from diagnose.model import Episode, Incident, Labels, TraceRef, rfc3339, utc_now
 from diagnose.store.db import Store, as_json, fetch
 from diagnose.store.queries import load_queries
 from diagnose.store.reports import finding_shape, findings_at
@@ -43,6 +43,12 @@ def open_incidents(store: Store) -> list[Incident]:
 def episodes_of(store: Store, incident_id: str) -> list[Episode]:
     """All alerts that belong to the incident, ended ones too, in the order they started."""
     return [Episode(**row) for row in store.rows(SQL["episodes_of"], {"incident_id": incident_id})]
+
+
+def route_labels_of(store: Store, incident_id: str) -> Labels:
+    """What Alertmanager's route says about the incident (`labels:` of a route, since 0.34); empty when nothing."""
+    found = store.rows(SQL["route_labels_of"], {"incident_id": incident_id})
+    return found[0]["route_labels"] if found else {}
 
 
 def list_incidents(

@@ -64,6 +64,11 @@ class Writer:
         self._thread.join()
 
     @property
+    def is_alive(self) -> bool:
+        """False before `start`, after `stop`, and when the thread died."""
+        return self._thread.is_alive()
+
+    @property
     def waiting_jobs(self) -> int:
         return self._waiting.qsize()
 

@@ -78,3 +78,8 @@ SELECT step, ms FROM timing WHERE incident_id = $incident_id ORDER BY ms;
 -- name: close_incident
 UPDATE incident SET status = 'resolved', ended_at = $at
 WHERE incident_id = $incident_id AND status = 'open' RETURNING incident_id;
+
+-- name: route_labels_of
+-- Labels of the route of the newest message that brought an alert of the incident.
+SELECT message.route_labels FROM message JOIN alert_event USING (message_id) JOIN episode USING (episode_id)
+WHERE episode.incident_id = $incident_id ORDER BY message.received_at DESC LIMIT 1;
