@@ -155,19 +155,19 @@ def test_a_mistake_is_said_clearly_and_ends_with_2(arguments, said):
 def test_an_id_is_fetched_from_the_server():
     asked = []
 
-    def get_bytes(path: str) -> bytes:
-        asked.append(path)
+    def stored(profile_id: str) -> bytes:
+        asked.append(profile_id)
         return Path(CPU).read_bytes()
 
-    found = answer("top", "prf-1q2w3e", obj=SimpleNamespace(api=SimpleNamespace(get_bytes=get_bytes)))
+    found = answer("top", "prf-1q2w3e", obj=SimpleNamespace(reader=SimpleNamespace(profile=stored)))
 
-    assert (["/api/v1/profiles/prf-1q2w3e"], "prf-1q2w3e") == (asked, found["profile_id"])
+    assert (["prf-1q2w3e"], "prf-1q2w3e") == (asked, found["profile_id"])
 
 
 def test_what_the_server_answers_instead_is_left_to_the_caller():
-    def get_bytes(path: str) -> bytes:
-        raise NotFound(f"{path}: no such profile")
+    def stored(profile_id: str) -> bytes:
+        raise NotFound(f"no profile {profile_id}")
 
-    result = run("top", "prf-gone", obj=SimpleNamespace(api=SimpleNamespace(get_bytes=get_bytes)))
+    result = run("top", "prf-gone", obj=SimpleNamespace(reader=SimpleNamespace(profile=stored)))
 
     assert isinstance(result.exception, NotFound)

@@ -1,7 +1,7 @@
 """
 `diagnose profile …`: look into one profile, or compare two.
 
-Every command takes a FILE.pb.gz, which needs no server, or the id of a stored profile, which is fetched from one.
+Every command takes a FILE.pb.gz, which needs no server, or the id of a stored profile.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 import click
 
+from diagnose.cli.output import Unusable, read_input, write_output
 from diagnose.errors import DecodeError
 from diagnose.model import from_unix_ns, rfc3339
 from diagnose.pprof import filters
@@ -33,12 +33,6 @@ from diagnose.report.flamegraph import render_page
 
 SHOWN = 30
 Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class Unusable(click.ClickException):
-    """The argument cannot be used: exit code 2, like every mistake in how a command is called."""
-
-    exit_code = 2
 
 
 @dataclass(frozen=True)
@@ -80,18 +74,11 @@ def load_profile(ref: str, ctx: click.Context) -> Loaded:
     """The profile in the file *ref*, or the stored one with that id. Raises Unusable when it cannot be read."""
     file = Path(ref)
     if file.is_file():
-        return Loaded(_decoded(_bytes_of(file), ref), file.name, None)
+        return Loaded(_decoded(read_input(file), ref), file.name, None)
     if ctx.obj is None or file.suffix in (".gz", ".pb", ".pprof") or "/" in ref:
         raise Unusable(f"no such file: {ref}")
-    body = ctx.obj.api.get_bytes(f"/api/v1/profiles/{quote(ref, safe='')}")
+    body = ctx.obj.reader.profile(ref)
     return Loaded(_decoded(body, ref), ref, ref)
-
-
-def _bytes_of(file: Path) -> bytes:
-    try:
-        return file.read_bytes()
-    except OSError as err:
-        raise Unusable(f"{file}: {err.strerror}") from err
 
 
 def _decoded(body: bytes, ref: str) -> Profile:
@@ -297,7 +284,7 @@ def flame_command(
     base = selection.of(load_profile(base_ref, ctx).profile) if base_ref else None
     title = f"{guess_kind(loaded.profile)} · {loaded.name}"
     page = render_page(selection.of(loaded.profile), base, title=title, value_type=selection.value)
-    _write(page.encode(), output)
+    write_output(page.encode(), output)
 
 
 @profile.command("export")
@@ -314,21 +301,11 @@ def export_command(ctx: click.Context, /, *, ref: str, format_name: str, output:
     selection = Selection(**selected)
     chosen = selection.of(loaded.profile)
     if format_name == "pprof":
-        _write(encode(chosen), output)
+        write_output(encode(chosen), output)
     elif format_name == "folded":
-        _write(folded(chosen, selection.value).encode(), output)
+        write_output(folded(chosen, selection.value).encode(), output)
     else:
-        _write(speedscope(chosen, selection.value, name=loaded.name).encode(), output)
-
-
-def _write(body: bytes, output: Path | None) -> None:
-    if output is None:
-        click.echo(body, nl=False)
-        return
-    try:
-        output.write_bytes(body)
-    except OSError as err:
-        raise Unusable(f"{output}: {err.strerror}") from err
+        write_output(speedscope(chosen, selection.value, name=loaded.name).encode(), output)
 
 
 @profile.command("info")
@@ -380,3 +357,37 @@ def _facts_text(facts: dict[str, Any]) -> str:
     lines.append(f"traces    {facts['traces']:,}")
     lines += [f"comment   {comment}" for comment in facts["comments"]]
     return "\n".join(lines) + "\n"
+
+
+@profile.command("import")
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--service", metavar="NAME", help="Whose it is; default: the name of the binary in the profile.")
+@click.option("--instance", metavar="NAME", default="", help="Which process of it.")
+@click.option("--kind", metavar="KIND", help="Default: told from the profile.")
+@click.option("--label", "labels", metavar="K=V", multiple=True, callback=_label, help="Kept with the profile.")
+@_json
+@click.pass_context
+def import_command(
+    ctx: click.Context,
+    /,
+    *,
+    files: tuple[Path, ...],
+    service: str | None,
+    instance: str,
+    kind: str | None,
+    labels: tuple[tuple[str, str], ...],
+    as_json: bool,
+) -> None:
+    """Store profiles on the server and print their ids; sending one again gives the same id."""
+    for file in files:
+        body = read_input(file)
+        loaded = Loaded(_decoded(body, str(file)), file.name, None)
+        binary = Path(loaded.profile.binary).name
+        params = {
+            "service": service or binary or file.name.partition(".")[0],
+            "instance": instance,
+            "kind": kind or guess_kind(loaded.profile),
+            **{f"label.{key}": value for key, value in labels},
+        }
+        stored = ctx.obj.api.post_bytes("/api/v1/profiles", body, "application/octet-stream", params)
+        click.echo(json.dumps({"file": str(file), **stored}) if as_json else stored["id"])

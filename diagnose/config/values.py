@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ValidationInfo
 
 from diagnose.matchers import parse_matcher
 
-KINDS = ("goroutine", "goroutineleak", "heap", "allocs", "mutex", "block", "cpu", "wall", "threadcreate")
+KINDS = ("goroutine", "goroutineleak", "heap", "allocs", "mutex", "block", "cpu", "wall")
 PPROF_PLACEHOLDERS = ("host", "port", "address")
 
 

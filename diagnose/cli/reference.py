@@ -1,0 +1,142 @@
+"""
+docs/reference/settings.md and docs/reference/cli.md, written from the code they describe.
+
+`python -m diagnose.cli.reference docs/reference` writes both; a test compares them with what is committed.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from inspect import cleandoc
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import BeforeValidator
+from pydantic.fields import FieldInfo
+
+from diagnose.cli.main import EVERYWHERE, commands_of, main
+from diagnose.config import Section, Settings, parse_size
+from diagnose.config.shape import bare, item_type, sections_in, tag
+from diagnose.config.units import format_duration, format_size
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=False,  # noqa: S701  Markdown; everything in it is ours
+    trim_blocks=True,
+    undefined=StrictUndefined,
+)
+TYPE_NAMES = {str: "text", int: "number", bool: "true or false", timedelta: "duration", Path: "path"}
+COMMON = {name.removeprefix("--").replace("-", "_") for name, *_ in EVERYWHERE}
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    type: str
+    default: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The settings of one class; `title` is the path they have in the file."""
+
+    title: str
+    note: str
+    rows: list[Row]
+
+
+def settings_reference(kind: type[Section]) -> str:
+    """One table per section, in the order of the classes."""
+    return TEMPLATES.get_template("settings.md.j2").render(sections=[each for each in _tables(kind) if each.rows])
+
+
+def _tables(kind: type[Section], path: str = "") -> Iterator[Table]:
+    rows = [
+        Row(name, _type(info.annotation, info), _default(info), _cell(info.description or ""))
+        for name, info in kind.model_fields.items()
+        if not sections_in(info.annotation)
+    ]
+    yield Table(path or "Lists at the top", _cell(kind.__dict__.get("__doc__") or "") if path else "", rows)
+    for name, info in kind.model_fields.items():
+        item = item_type(info.annotation)
+        where = (f"{path}.{name}" if path else name) + ("[]" if item is not None else "")
+        kinds = sections_in(info.annotation if item is None else item)
+        for below in kinds:
+            yield from _tables(below, f"{where} (type: {tag(below)})" if len(kinds) > 1 else where)
+
+
+def _type(annotation: Any, info: FieldInfo) -> str:
+    plain, item = bare(annotation), item_type(annotation)
+    if item is not None:
+        return f"list of {_type(item, info)}"
+    if sections_in(annotation):
+        return "sections, below"
+    if get_origin(plain) is Literal:
+        return " or ".join(f"`{value}`" for value in get_args(plain))
+    if get_origin(plain) is dict:
+        return "map"
+    return "size" if _is_size(info) else TYPE_NAMES[plain]
+
+
+def _default(info: FieldInfo) -> str:
+    value = info.default
+    if info.is_required():
+        return "required"
+    if value is None or value in ([], {}):
+        return "none"
+    if isinstance(value, list):
+        return "<br>".join(f"`{_cell(_text(each))}`" for each in value)
+    return f"`{format_size(value) if _is_size(info) else _text(value)}`"
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, timedelta):
+        return format_duration(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Section):
+        return str(value.model_dump(mode="json", exclude_unset=True))
+    return str(value)
+
+
+def _is_size(info: FieldInfo) -> bool:
+    return any(isinstance(each, BeforeValidator) and each.func is parse_size for each in info.metadata)
+
+
+def _cell(text: str) -> str:
+    """One line, and nothing that would end the cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def cli_reference() -> str:
+    """Every command with click's own usage and help."""
+    commands = [_command(name, command) for name, command in commands_of(main, click.Context(main))]
+    return TEMPLATES.get_template("cli.md.j2").render(commands=commands)
+
+
+def _command(name: str, command: click.Command) -> dict[str, Any]:
+    ctx = click.Context(command, info_name=f"diagnose {name}")
+    own = [parameter for parameter in command.params if parameter.expose_value or parameter.name not in COMMON]
+    records = [record for parameter in own if (record := parameter.get_help_record(ctx))]
+    return {
+        "name": ctx.info_name,
+        "usage": f"{ctx.info_name} {' '.join(command.collect_usage_pieces(ctx))}",
+        "text": cleandoc(command.help or ""),
+        "options": [(_cell(option), _cell(text)) for option, text in records],
+    }
+
+
+def write(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "settings.md").write_text(settings_reference(Settings), encoding="utf-8")
+    (folder / "cli.md").write_text(cli_reference(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    write(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/reference"))

@@ -1,0 +1,21 @@
+"""`diagnose serve`."""
+
+from __future__ import annotations
+
+import click
+
+from diagnose.app import run
+from diagnose.cli.session import Session
+from diagnose.telemetry import log_to_stderr
+
+
+@click.command()
+@click.option(
+    "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True
+)
+@click.pass_obj
+def serve(session: Session, /, *, log_level: str) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    settings = session.settings
+    log_to_stderr(log_level)
+    run(settings)
