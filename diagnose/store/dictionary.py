@@ -96,11 +96,11 @@ def _numbers(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> N
     numbers = np.zeros(len(ids), np.int32)
     with registered(cursor, wanted=pa.table({"id": ids, "place": pa.array(np.arange(len(ids), dtype=np.int32))})):
         known = f"SELECT place, {table}_no AS no FROM wanted JOIN {table} ON {table}_id = id"  # noqa: S608  our names
-        found = cursor.execute(known).to_arrow_table()
-    numbers[found["place"].to_numpy()] = found["no"].to_numpy()
+        found = cursor.execute(known).fetchnumpy()
+    numbers[found["place"]] = found["no"]
     is_new = numbers == 0
-    last = cursor.execute(f"SELECT coalesce(max({table}_no), 0) FROM {table}").fetchone() or (0,)  # noqa: S608  our names
-    numbers[is_new] = np.arange(last[0] + 1, last[0] + 1 + is_new.sum(), dtype=np.int32)
+    [(last,)] = cursor.execute(f"SELECT coalesce(max({table}_no), 0) FROM {table}").fetchall()  # noqa: S608  our names
+    numbers[is_new] = np.arange(last + 1, last + 1 + is_new.sum(), dtype=np.int32)
     order = np.argsort(ids.to_numpy())
     return Numbers(ids.to_numpy()[order], numbers[order], numbers, is_new)
 

@@ -74,14 +74,14 @@ def save_profile(
     }
 
     def insert_profile(cursor: duckdb.DuckDBPyConnection) -> StoredProfile:
-        known = cursor.execute(QUERIES["known_profile"], _identity(row)).fetchone()
-        if known is not None:
-            return StoredProfile(known[0], duplicate=True)
-        numbers = cursor.execute(QUERIES["next_number"]).fetchone() or (1,)
+        known = cursor.execute(QUERIES["known_profile"], _identity(row)).fetchall()
+        if known:
+            return StoredProfile(known[0][0], duplicate=True)
+        [(profile_no,)] = cursor.execute(QUERIES["next_number"]).fetchall()
         profile_id = _free_id(cursor, row)
-        insert(cursor, "profile", [{"profile_no": numbers[0], "profile_id": profile_id, **row}])
+        insert(cursor, "profile", [{"profile_no": profile_no, "profile_id": profile_id, **row}])
         stacks = save_dictionaries(cursor, columns)
-        insert_all(cursor, "sample", _sample_rows(columns, numbers[0], stacks))
+        insert_all(cursor, "sample", _sample_rows(columns, profile_no, stacks))
         return StoredProfile(profile_id, duplicate=False)
 
     stored = store.telemetry.run(insert_profile, size_bytes=len(body) + int(columns.samples.nbytes), wait_s=30.0)
@@ -114,7 +114,7 @@ def _free_id(cursor: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> str:
     When another process sent the very same bytes, the hash covers the process too.
     """
     profile_id = f"{row['kind']}-{row['sha256'][:16]}"
-    if cursor.execute(QUERIES["id_taken"], {"profile_id": profile_id}).fetchone() is None:
+    if not cursor.execute(QUERIES["id_taken"], {"profile_id": profile_id}).fetchall():
         return profile_id
     digest = sha256("\0".join(_identity(row).values()).encode()).hexdigest()
     return f"{row['kind']}-{digest[:16]}"

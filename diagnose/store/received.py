@@ -24,8 +24,7 @@ def remember_body(cursor: duckdb.DuckDBPyConnection, body: int, now: datetime) -
     Old entries go in bulk, so that the table holds half an hour to an hour of them.
     """
     since = now - SAME_WITHIN
-    found = cursor.execute(QUERIES["known_body"], {"body_id": body, "since": since}).fetchone()
-    known, oldest = found or (0, None)
+    [(known, oldest)] = cursor.execute(QUERIES["known_body"], {"body_id": body, "since": since}).fetchall()
     if known:
         return False
     if oldest is not None and oldest < since - SAME_WITHIN:
