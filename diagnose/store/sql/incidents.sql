@@ -70,7 +70,7 @@ SELECT $incident_id AS incident_id, one.* FROM (SELECT unnest(from_json($rows, '
 -- The first time counts.
 INSERT INTO timing
 SELECT $incident_id, $step, $ms
-WHERE NOT EXISTS (SELECT FROM timing WHERE incident_id = $incident_id AND step = $step);
+WHERE NOT EXISTS (SELECT 1 FROM timing WHERE incident_id = $incident_id AND step = $step);
 
 -- name: timings_of
 SELECT step, ms FROM timing WHERE incident_id = $incident_id ORDER BY ms;

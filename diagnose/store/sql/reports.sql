@@ -39,7 +39,7 @@ SELECT delivery_id, incident_id, revision, sink, attempts, created_at,
 FROM delivery
 WHERE status = 'pending' AND (next_attempt_at IS NULL OR next_attempt_at <= $now)
   AND NOT EXISTS (
-    SELECT FROM delivery AS earlier
+    SELECT 1 FROM delivery AS earlier
     WHERE earlier.incident_id = delivery.incident_id AND earlier.sink = delivery.sink
       AND earlier.status = 'pending' AND earlier.revision < delivery.revision
   )
