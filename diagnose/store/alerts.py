@@ -221,7 +221,8 @@ class _Intake:
         self._save("save_episodes", (self._episode(each) for each in firsts if each.period.is_new))
         self._save("change_episodes", map(_state, moved))
         self._save("save_incidents", (vars(each) for each in fold.incidents if each.change == "opened"))
-        self._save("change_incidents", (vars(each) for each in fold.incidents if each.change in ("reopened", "grown")))
+        changed = (each for each in fold.incidents if each.change != "opened" and each.has_changed)
+        self._save("change_incidents", map(vars, changed))
         for each in firsts:
             self._touch(each.period.incident_id)
         self._start_earlier(moved)

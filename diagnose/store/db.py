@@ -20,7 +20,7 @@ from typing import Any, Self
 import duckdb
 
 from diagnose.errors import NotFound, StoreError
-from diagnose.store.queries import HERE, statements
+from diagnose.store.queries import HERE
 from diagnose.store.writer import Writer
 
 FILES = ("control", "telemetry")
@@ -112,8 +112,7 @@ class Store:
             raise StoreError(f"{name}.duckdb has schema version {version}: let the server migrate it to {len(known)}")
         for number, script in enumerate(known[version:], start=version + 1):
             cursor.execute("BEGIN TRANSACTION")
-            for statement in statements(script):
-                cursor.execute(statement)
+            cursor.execute(script)
             cursor.execute("INSERT INTO schema_version VALUES (?, now())", [number])
             cursor.execute("COMMIT")
         cursor.close()
@@ -162,10 +161,13 @@ def _schema_version(cursor: duckdb.DuckDBPyConnection) -> int:
 
 
 def create_views(cursor: duckdb.DuckDBPyConnection) -> None:
-    """The documented views and macros, in the first database on the cursor's search path."""
+    """
+    The documented views and macros, in the first database on the cursor's search path.
+
+    One call a file: statement by statement takes six times as long.
+    """
     for file in sorted((HERE / "views").glob("*.sql")):
-        for statement in statements(file.read_text(encoding="utf-8")):
-            cursor.execute(statement)
+        cursor.execute(file.read_text(encoding="utf-8"))
 
 
 def fetch(cursor: duckdb.DuckDBPyConnection, sql: str, params: Params = None) -> list[dict[str, Any]]:

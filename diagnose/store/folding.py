@@ -48,20 +48,24 @@ class Folded:
     ended_at: datetime | None
     opened_at: datetime
     change: Literal["none", "opened", "reopened", "grown"] = "none"
+    has_changed: bool = False  # and must be written; most that grow look the same afterwards
 
     def add(self, alert: Alert) -> None:
         """The earliest alert gives the start; the worst, and of these the first, severity and title."""
-        self.started_at = min(self.started_at, alert.starts_at)
+        if alert.starts_at < self.started_at:
+            self.started_at = alert.starts_at
+            self.has_changed = True
         if badness(severity_of(alert)) > badness(self.severity):
             self.severity = severity_of(alert)
             self.title = title_of(alert, self.service_name)
+            self.has_changed = True
 
     def covers(self, at: datetime, quiet: timedelta) -> bool:
         """Whether an alert that started *at* continues this one, which has ended."""
         return self.ended_at is not None and self.started_at - quiet <= at <= self.ended_at + quiet
 
     def reopen(self) -> None:
-        self.status, self.ended_at, self.change = "open", None, "reopened"
+        self.status, self.ended_at, self.change, self.has_changed = "open", None, "reopened", True
 
 
 def title_of(alert: Alert, service: str) -> str:
