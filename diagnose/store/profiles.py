@@ -170,3 +170,8 @@ def find_profiles(
         "limit": limit,
     }
     return store.rows(QUERIES["find_profiles"], params)
+
+
+def labelled_traces(store: Store, incident_id: str, limit: int) -> list[dict[str, Any]]:
+    """Traces (trace_id, kind, samples) that the profiles of an incident name, those with the most samples first."""
+    return store.rows(QUERIES["labelled_traces"], {"incident_id": incident_id, "limit": limit})

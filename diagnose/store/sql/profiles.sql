@@ -25,3 +25,10 @@ WHERE ($service::VARCHAR IS NULL OR service_name = $service)
   AND list_has_all(map_entries(labels), map_entries($labels::MAP(VARCHAR, VARCHAR)))
 ORDER BY started_at DESC, profile_id
 LIMIT $limit
+
+-- name: labelled_traces
+-- Traces named by the profiles an incident captured, most samples first.
+SELECT sample.trace_id, arg_max(profile.kind, sample.observations[1]) AS kind, count(*) AS samples
+FROM capture JOIN profile USING (profile_id) JOIN sample USING (profile_no)
+WHERE capture.incident_id = $incident_id AND capture."trigger" <> 'resolved' AND sample.trace_id IS NOT NULL
+GROUP BY sample.trace_id ORDER BY samples DESC, sample.trace_id LIMIT $limit
