@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from diagnose.model import Alert, AlertGroup, fingerprint_of
+from diagnose.model import Alert, AlertGroup, Capture, Effect, Finding, Subject, fingerprint_of
 
 START = datetime(2026, 11, 24, 10, 0, tzinfo=UTC)
 
@@ -68,3 +68,35 @@ def webhook_alert(**fields: Any) -> dict[str, Any]:
 def without(part: dict[str, Any], names: Sequence[str] | str) -> dict[str, Any]:
     gone = [names] if isinstance(names, str) else names
     return {name: value for name, value in part.items() if name not in gone}
+
+
+def finding(**fields: Any) -> Finding:
+    """A hot function with all that a finding has."""
+    defaults: dict[str, Any] = {
+        "kind": "hot_code",
+        "statement": "71 % of on-CPU time is in pricing.match; it was 3 %",
+        "subject": Subject("function", "pricing.match", "match.go", 12),
+        "effect": Effect(68.0, "percent", 3.0, 71.0),
+        "significance": {"method": "rate", "z": 41.0},
+        "confidence": "strong",
+        "evidence": ("cpu-1", "cpu-2"),
+        "sql": "SELECT 1",
+    }
+    return Finding(**(defaults | fields))
+
+
+def capture(capture_id: str = "cap-1", **fields: Any) -> Capture:
+    """A planned CPU capture of one checkout instance."""
+    defaults: dict[str, Any] = {
+        "incident_id": None,
+        "target": "checkout",
+        "service_name": "checkout",
+        "service_instance_id": "10.0.0.7:6060",
+        "kind": "cpu",
+        "phase": "first",
+        "trigger": "alert",
+        "status": "planned",
+        "reason": "",
+        "requested_at": START,
+    }
+    return Capture(capture_id, **(defaults | fields))

@@ -170,13 +170,19 @@ def merge_traces(refs: Iterable[TraceRef]) -> list[TraceRef]:
     for ref in refs:
         known = best.get(ref.trace_id)
         if known is None or ref.confidence > known.confidence:
-            best[ref.trace_id] = ref
+            best[ref.trace_id] = _finite(ref)
     ranked = sorted(best.values(), key=_order)
     return [replace(ref, rank=rank) for rank, ref in enumerate(ranked, start=1)]
 
 
+def _finite(ref: TraceRef) -> TraceRef:
+    """A NaN or an infinity says nothing about a trace."""
+    is_number = ref.metric_value is not None and math.isfinite(ref.metric_value)
+    return ref if is_number else replace(ref, metric_value=None)
+
+
 def _order(ref: TraceRef) -> tuple[float, float, float, str]:
-    value = -math.inf if ref.metric_value is None or math.isnan(ref.metric_value) else ref.metric_value
+    value = -math.inf if ref.metric_value is None else ref.metric_value
     seen = ref.seen_at.timestamp() if ref.seen_at else 0.0
     return -ref.confidence, -value, -seen, ref.trace_id
 

@@ -15,12 +15,19 @@ MAX_ROWS = 1000
 
 
 def save_rejected(
-    store: Store, path: str, reason: str, field: str | None, body: bytes, *, limit_bytes: int = 65_536
+    store: Store,
+    path: str,
+    reason: str,
+    field: str | None,
+    body: bytes,
+    *,
+    limit_bytes: int = 65_536,
+    keep_rows: int = MAX_ROWS,
 ) -> None:
     """
     Keep the first *limit_bytes* of a refused body. The same body refused again for the same reason is counted.
 
-    Of more than MAX_ROWS those refused longest ago are forgotten. Raises StoreBusy.
+    Of more than *keep_rows* those refused longest ago are forgotten. Raises StoreBusy.
     """
     now = utc_now()
     named = {"path": path, "reason": reason, "body_sha256": hashlib.sha256(body).hexdigest()}
@@ -36,6 +43,6 @@ def save_rejected(
     def save(cursor: duckdb.DuckDBPyConnection) -> None:
         if not fetch(cursor, SQL["count_repeat"], named | {"at": now}):
             insert(cursor, "rejected_request", [row])
-            cursor.execute(SQL["forget_oldest"], {"keep": MAX_ROWS})
+            cursor.execute(SQL["forget_oldest"], {"keep": keep_rows})
 
     store.control.run(save, size_bytes=min(len(body), limit_bytes))
