@@ -281,3 +281,19 @@ def test_a_bad_alert_is_set_aside_and_its_neighbours_are_kept(bad, reason):
     assert ["Before", "After"] == [alert.alertname for alert in decoded.group.alerts]
     assert [1] == [each["index"] for each in decoded.rejected]
     assert reason in decoded.rejected[0]["reason"]
+
+
+def test_what_was_set_aside_can_be_looked_at():
+    decoded = read(webhook(webhook_alert(), {"state": "alerting"}, 5))
+
+    assert (b'{"state": "alerting"}', b"5") == decoded.set_aside
+
+
+@pytest.mark.parametrize("depth", range(700, 1000, 4))
+def test_no_depth_of_nesting_is_more_than_a_mistake(depth):
+    body = json.dumps(webhook("HERE")).replace('"HERE"', "[" * depth + "]" * depth).encode()
+    try:
+        decoded = decode(body, received_at=NOW)
+    except DecodeError:
+        return
+    assert 1 == len(decoded.rejected)

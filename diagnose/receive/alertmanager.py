@@ -33,10 +33,15 @@ _NOT_TEXT = re.compile("[\x00\ud800-\udfff]")  # a half surrogate pair cannot be
 
 @dataclass(frozen=True)
 class Decoded:
-    """`rejected` lists the alerts that were set aside, as the webhook's answer shows them."""
+    """
+    `rejected` lists the alerts that were set aside, index and reason, as the webhook's answer shows them.
+
+    `set_aside` has them again, as JSON.
+    """
 
     group: AlertGroup
     rejected: tuple[dict[str, Any], ...]
+    set_aside: tuple[bytes, ...] = ()
 
 
 def decode(body: bytes, *, received_at: datetime) -> Decoded:
@@ -49,7 +54,8 @@ def decode(body: bytes, *, received_at: datetime) -> Decoded:
     source = SOURCES.get(_text(message, "version"))
     if source is None:
         raise DecodeError('version must be "4" (Alertmanager) or "1" (Grafana)', field="version")
-    alerts, rejected = _alerts(_required(message, "alerts", list), received_at)
+    items = _required(message, "alerts", list)
+    alerts, rejected = _alerts(items, received_at)
     group = AlertGroup(
         source=source,
         group_key=_text(message, "groupKey"),
@@ -65,7 +71,7 @@ def decode(body: bytes, *, received_at: datetime) -> Decoded:
     )
     for field in ("groupLabels", "commonLabels", "commonAnnotations"):
         _labels(message, field, default={})  # not kept beside the body, but of another type they betray another schema
-    return Decoded(group, rejected)
+    return Decoded(group, rejected, tuple(_json(items[each["index"]]) for each in rejected))
 
 
 def _parse(body: bytes) -> dict[str, Any]:
@@ -117,6 +123,14 @@ def _alert(item: Any, received_at: datetime) -> Alert:
         ends_at=_ends_at(item, starts_at, received_at) if status == "resolved" else None,
         generator_url=_text(item, "generatorURL", default=""),
     )
+
+
+def _json(item: Any) -> bytes:
+    """Empty for what is nested so deeply that it could be read but not written."""
+    try:
+        return json.dumps(item).encode()
+    except RecursionError:
+        return b""
 
 
 def _starts_at(item: Mapping[str, Any], received_at: datetime) -> datetime:
