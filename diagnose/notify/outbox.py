@@ -20,7 +20,7 @@ from diagnose.model import Delivery, utc_now
 from diagnose.notify.message import message_of
 from diagnose.notify.sink import Sink
 from diagnose.store.db import Store
-from diagnose.store.reports import due_deliveries, get_report, save_delivery
+from diagnose.store.reports import DeliveryStatus, due_deliveries, get_report, save_delivery
 from diagnose.telemetry import DELIVERIES, FAILURES, get_logger
 
 log = get_logger(__name__)
@@ -64,7 +64,7 @@ class Outbox:
         self._pool.shutdown(wait=True)
 
     def deliver_due(self) -> None:
-        """Make every attempt that is due now, and wait for them."""
+        """Make every attempt that is due now, and wait for them. For those who do not `start` it."""
         self._dispatch()
         for future in list(self._busy.values()):
             future.result()
@@ -104,6 +104,7 @@ class Outbox:
             except Exception:  # a mistake in a sink ends this attempt, not the outbox
                 FAILURES.labels("deliver").inc()
                 log.exception("delivery failed", sink=sink.name, incident=delivery.incident_id)
+        self._look.set()  # the next revision of an incident becomes due when the one before it has arrived
 
     def _attempt(self, sink: Sink, delivery: Delivery) -> None:
         attempts = delivery.attempts + 1
@@ -135,7 +136,7 @@ class Outbox:
     def _save(
         self,
         delivery: Delivery,
-        status: str,
+        status: DeliveryStatus,
         attempts: int,
         *,
         error: str | None = None,

@@ -73,9 +73,9 @@ def draw(chart: Chart, width: int, height: int) -> Drawing:
 
 def summary(chart: Chart) -> str:
     """The chart in one sentence, for those who do not see it."""
-    before = [value for line in chart.lines for at, value in line.points if at < chart.started_at]
-    end = chart.ended_at or chart.until
-    during = [(value, at) for line in chart.lines for at, value in line.points if chart.started_at <= at <= end]
+    points = [(value, at) for line in chart.lines for at, value in line.points if isfinite(value)]
+    before = [value for value, at in points if at < chart.started_at]
+    during = [(value, at) for value, at in points if chart.started_at <= at <= (chart.ended_at or chart.until)]
     if not during:
         return f"{chart.title}: no values during the incident"
     highest, at = max(during)
@@ -189,7 +189,7 @@ def _apart(one: tuple[float, float], other: tuple[float, float]) -> bool:
 
 
 def window(started_at: datetime, ended_at: datetime | None, now: datetime) -> tuple[datetime, datetime]:
-    """What a chart shows: as much before as the incident lasts (10 minutes to an hour), and a little after it."""
+    """What a chart shows: twice as long before as the incident lasts (3 minutes to an hour), and a little after it."""
     end = ended_at or now
-    length = min(max(end - started_at, timedelta(minutes=10)), timedelta(hours=1))
-    return started_at - length, min(now, end + length / 3) if ended_at else now
+    lead = min(max(2 * (end - started_at), timedelta(minutes=3)), timedelta(hours=1))
+    return started_at - lead, min(now, end + lead / 3) if ended_at else now

@@ -13,6 +13,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from datetime import datetime
+from math import isfinite
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,11 +22,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from diagnose import __version__
-from diagnose.model import Finding, Note, rfc3339
+from diagnose.model import Note, rfc3339
 from diagnose.pprof.units import format_value
 from diagnose.report import flamegraph, text
 from diagnose.report.chart import draw
 from diagnose.report.shape import SCHEMA_VERSION, Chart, Flame, Report
+from diagnose.store.reports import finding_shape
 
 HERE = Path(__file__).parent
 WIDE, NARROW = (1080, 200), (360, 190)
@@ -84,15 +86,16 @@ def render_markdown(report: Report) -> str:
 
 def render_json(report: Report) -> str:
     """report.json (docs/reference): the incident as the API has it, the findings, what the page shows in numbers."""
+    findings = [{**finding_shape(each), "rank": rank} for rank, each in enumerate(report.findings, start=1)]
     content = {
         "schema_version": SCHEMA_VERSION,
-        "incident": {**report.detail, "findings": [_finding(each) for each in report.findings]},
+        "incident": {**report.detail, "findings": findings},
         "revision": report.revision,
         "reason": report.reason,
         "created_at": report.created_at,
         "url": report.url,
-        "verdict": _finding(report.findings[0]) if report.findings else None,
-        "findings": [_finding(each) for each in report.findings],
+        "verdict": findings[0] if findings else None,
+        "findings": findings,
         "ruled_out": [_note(each) for each in report.ruled_out],
         "missing_evidence": [_note(each) for each in report.missing],
         "timings_ms": {step: report.timings_ms.get(step) for step in STEPS},
@@ -103,7 +106,7 @@ def render_json(report: Report) -> str:
         "profiles": [_flame(each) for each in report.flames],
         "chart": _chart(report.chart) if report.chart else None,
     }
-    return json.dumps(content, default=_plain, ensure_ascii=False, indent=1) + "\n"
+    return json.dumps(_plain(content), ensure_ascii=False, indent=1, allow_nan=False) + "\n"
 
 
 def _context(report: Report) -> dict[str, Any]:
@@ -115,13 +118,6 @@ def _context(report: Report) -> dict[str, Any]:
         "version": __version__,
         "schema_version": SCHEMA_VERSION,
     }
-
-
-def _finding(finding: Finding) -> dict[str, Any]:
-    fields = asdict(finding)
-    del fields["weight"]
-    fields["significance"] = {name: value for name, value in finding.significance.items() if value is not None}
-    return {"rank": fields.pop("rank"), **fields}
 
 
 def _note(note: Note) -> dict[str, Any]:
@@ -141,12 +137,17 @@ def _chart(chart: Chart) -> dict[str, Any]:
     return fields
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> Any:
+    """*value* as JSON has it: times as RFC 3339, and null for a number that is none."""
     if isinstance(value, datetime):
         return rfc3339(value)
+    if isinstance(value, float):
+        return value if isfinite(value) else None
     if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError(f"{type(value).__name__} has no place in report.json")
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each) for each in value]
+    return value
 
 
 def _script(source: str) -> Markup:
@@ -167,7 +168,7 @@ def _static(name: str) -> str:
 
 def _lasted(report: Report) -> str:
     end = report.incident.ended_at or report.created_at
-    return text.duration((end - report.incident.started_at).total_seconds() * 1e9)
+    return text.duration(round((end - report.incident.started_at).total_seconds()) * 1e9)
 
 
 def _sick_instances(report: Report) -> list[str]:

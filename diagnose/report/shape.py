@@ -87,24 +87,30 @@ class ProfileRef:
 
 @dataclass(frozen=True)
 class FunctionRow:
-    """One function of a flame graph in numbers: its own share of the total before and during."""
+    """One function of a flame graph in numbers: its share of the total before, during and after the incident."""
 
     name: str
     before: float | None
     during: float
     z: float | None
     significant: bool
+    after: float | None = None
 
 
 @dataclass(frozen=True)
 class Flame:
-    """A profile of the incident, beside a healthy one when there is one. `data` is what static/flame.js draws."""
+    """
+    A profile of the incident, beside a healthy one when there is one (from before, else from after it).
+
+    `data` is what static/flame.js draws.
+    """
 
     kind: str
     during: ProfileRef
     before: ProfileRef | None
     data: Mapping[str, Any]
     functions: tuple[FunctionRow, ...]
+    after: ProfileRef | None = None
 
 
 @dataclass(frozen=True)

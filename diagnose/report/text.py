@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from math import isfinite, isnan
 from urllib.parse import quote, urlsplit
 
 from markupsafe import Markup, escape
@@ -52,6 +53,8 @@ def share(value: float) -> str:
 
 def number(value: float) -> str:
     """Three significant digits at least, never an exponent: `0.0312`, `12.5`, `1,989`."""
+    if not isfinite(value):
+        return "not a number" if isnan(value) else "∞" if value > 0 else "-∞"
     if value == int(value) or abs(value) >= 1000:
         return f"{value:,.0f}"
     digits = 3 - len(str(int(abs(value)))) if abs(value) >= 1 else 3
@@ -65,6 +68,8 @@ def amount(value: float, unit: str) -> str:
         0.71 share   71 %         2.3e9 ns   2.3 s       84e6 bytes     80.1 MiB
         68 points    68 points    0.21 s     210 ms      5.2 bytes/s    5.2 B/s
     """
+    if not isfinite(value):
+        return number(value)
     if unit in _NS:
         return duration(value * _NS[unit])
     if unit in _SHARES:
