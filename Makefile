@@ -51,7 +51,7 @@ demo: $(VENV)/.run ## the real stack from nothing: a fault, an alert, a report i
 test: $(VENV)/.dev tools ## everything CI runs: Go, unit, integration, the whole stack
 	@$(BIN)/python -m demo.golang -C target vet ./...
 	@$(BIN)/python -m demo.golang -C target test ./...
-	@$(BIN)/pytest
+	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
 
 check: $(VENV)/.dev ## format, lint, types, import layers
 	@$(BIN)/ruff format --check .
