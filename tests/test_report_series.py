@@ -16,7 +16,7 @@ P99 = "histogram_quantile(0.99, sum by (le) (rate(http_request_duration_seconds_
         ("(a > 1) and (b > 2)", Watched("(a > 1)", None, "")),
         ("diagnose_disk_free_bytes < 2e9 or predict(x) < 0", Watched("diagnose_disk_free_bytes", 2e9, "bytes")),
         ('up{job="a > 1 and b"} == bool 0', Watched('up{job="a > 1 and b"}', 0.0, "")),
-        ("deriv(go_heap_bytes[10m]) > 50e3", Watched("deriv(go_heap_bytes[10m])", 50e3, "bytes/s")),
+        ("deriv(go_heap_bytes[10m]) > 50e3", Watched("deriv(go_heap_bytes[10m])", 50e3, "bytes per s")),
         (
             "a / b > on (job) group_left () 3 * min(c)",
             Watched("a / b > on (job) group_left () 3 * min(c)", None, "share"),
@@ -38,7 +38,7 @@ def test_the_watched_number_is_the_rule_without_its_comparison(expr, found):
     [
         (P99, "s"),
         ("sum(rate(errors_total[5m])) / sum(rate(requests_total[5m]))", "share"),
-        ("rate(go_sync_mutex_wait_total_seconds_total[5m])", "s/s"),
+        ("rate(go_sync_mutex_wait_total_seconds_total[5m])", "s per s"),
         ("rate(http_requests_total[5m])", "per s"),
         ("go_memstats_heap_inuse_bytes", "bytes"),
         ('go_goroutines{path="a/b"}', ""),

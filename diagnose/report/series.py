@@ -47,8 +47,8 @@ def unit_of(expr: str) -> str:
     """
     The unit of an expression by the conventions of Prometheus' metric names.
 
-        histogram_quantile(…_seconds_bucket…)  s        rate(…_seconds_total…)   s/s      a / b          share
-        deriv(…_bytes…)                        bytes/s  rate(http_requests…)     per s    go_goroutines  (none)
+        histogram_quantile(…_seconds_bucket…)      s    rate(…_seconds_total…)   s per s  a / b          share
+        deriv(…_bytes…)                  bytes per s    rate(http_requests…)     per s    go_goroutines  (none)
     """
     if any(_at_top(re.compile("/"), expr)):
         return "share"
@@ -56,7 +56,7 @@ def unit_of(expr: str) -> str:
     if expr.startswith(("histogram_quantile", "histogram_avg")):
         return base
     if re.search(r"\b(rate|irate|deriv)\s*\(", expr):
-        return f"{base}/s" if base else "per s"
+        return f"{base} per s".lstrip()
     return base
 
 

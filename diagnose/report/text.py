@@ -63,24 +63,25 @@ def number(value: float) -> str:
 
 def amount(value: float, unit: str) -> str:
     """
-    A value with the unit of a finding's effect or of a chart.
+    A value with the unit of a finding's effect or of a chart; only the first word of a unit is converted.
 
-        0.71 share   71 %         2.3e9 ns   2.3 s       84e6 bytes     80.1 MiB
-        68 points    68 points    0.21 s     210 ms      5.2 bytes/s    5.2 B/s
+        0.71 share   71 %         2.3e9 ns   2.3 s       2.1 seconds per request   2.1 s per request
+        68 points    68 points    0.21 s     210 ms      88080384 bytes            84 MiB
     """
+    first, _, rest = unit.partition(" ")
     if not isfinite(value):
-        return number(value)
-    if unit in _NS:
-        return duration(value * _NS[unit])
-    if unit in _SHARES:
-        return share(value * _SHARES[unit] / 100)
-    base, _, per = unit.partition("/")
-    if base in ("bytes", "B"):
-        text = format_value(round(value), "bytes") if abs(value) >= 10 else f"{number(value)} B"
-        return f"{text}/{per}" if per else text
-    if per and base in _NS:
-        return f"{duration(value * _NS[base])} per {per}"
-    return number(value) if unit in ("", "count") else f"{number(value)} {unit}"
+        shown = number(value)
+    elif first in _NS:
+        shown = duration(value * _NS[first])
+    elif first in _SHARES:
+        shown = share(value * _SHARES[first] / 100)
+    elif first == "bytes":
+        shown = format_value(round(value), "bytes") if abs(value) >= 10 or value == 0 else f"{number(value)} B"
+    elif first in ("", "count"):
+        shown = number(value)
+    else:
+        shown, rest = number(value), unit
+    return f"{shown} {rest}".rstrip()
 
 
 def clock(at: datetime, digits: int = 0) -> str:
