@@ -18,7 +18,7 @@ FIXES = {
     "already in use": "Another CPU profiler runs all the time; wall-clock polling took its place.",
     "cooldown": "Setting rules[].cooldown says how long a process is left alone.",
     "max_per_hour": "Setting rules[].max_per_hour limits the rounds.",
-    "Unknown profile": "The program lacks it; goroutineleak needs Go 1.27, or 1.26 with GOEXPERIMENT=goroutineleakprofile.",
+    "Unknown profile": "goroutineleak needs Go 1.27, or 1.26 built with GOEXPERIMENT=goroutineleakprofile.",
 }
 BASELINE_FIX = "Healthy profiles are taken a minute after a target is first seen and then hourly (setting baseline)."
 LABELS_FIX = 'Label the goroutine of each request with pprof.Do(ctx, pprof.Labels("trace_id", …, "span_id", …), …).'

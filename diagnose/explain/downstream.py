@@ -63,8 +63,8 @@ def _finding(evidence: Evidence, name: str, parts: Sequence[Part], slowdown: Slo
         statement=(
             f"{code(name)} is slow: {percent(share)} of the {seconds(slowdown.added_ns / NS)} that slow requests of "
             f"{route.name} take longer is spent there, in span {code(top.name)}{called}: "
-            f"{seconds(top.during_ns / NS)}, {seconds(top.before_ns / NS)} before ({slowdown.slow} slow requests against {slowdown.normal} normal "
-            f"ones, z = {number(route.z)}).{_callers(evidence)}"
+            f"{seconds(top.during_ns / NS)}, {seconds(top.before_ns / NS)} before ({slowdown.slow} slow requests "
+            f"against {slowdown.normal} normal ones, z = {number(route.z)}).{_callers(evidence)}"
         ),
         subject=Subject("dependency", name),
         effect=Effect(added / NS, "seconds per request", before / NS, (before + added) / NS),

@@ -134,7 +134,7 @@ class Evidence:
         """The sick window as the templates name it."""
         return {"sick_since": self.sick.since, "sick_until": self.sick.until}
 
-    def ask(, subject: str, name: str, **literals: Literal) -> Answer:
+    def ask(self, subject: str, name: str, **literals: Literal) -> Answer:
         """The rows of the block *name* of `sql/<subject>.sql`, and the text that was run."""
         sql = render_sql(template(subject, name), **literals)
         return Answer(self.store.rows(sql), sql)
