@@ -1,0 +1,37 @@
+"""
+HTTP in and out; no logic.
+
+    ingest     alerts, OTLP, profiles            api, profiles, sql    the JSON API
+    pages      what people look at               health                /healthz, /readyz, /metrics
+    security   who may ask what                  bodies                request bodies under a cap
+    errors     what was raised → an answer       server                the listener
+"""
+
+from __future__ import annotations
+
+from flask import Flask
+
+from diagnose.config import Settings
+from diagnose.web import errors
+from diagnose.web.api import api
+from diagnose.web.context import EXTENSION, Context
+from diagnose.web.health import health
+from diagnose.web.ingest import ingest
+from diagnose.web.pages import pages
+from diagnose.web.profiles import profiles
+from diagnose.web.security import Guard
+from diagnose.web.service import Service
+from diagnose.web.sql import sql
+
+__all__ = ["Service", "create_app"]
+
+
+def create_app(service: Service, settings: Settings) -> Flask:
+    """The WSGI application over a running *service*."""
+    app = Flask("diagnose.web", static_folder=None)
+    app.extensions[EXTENSION] = Context.of(service)
+    Guard(settings).register(app)
+    errors.register(app)
+    for blueprint in (ingest, api, profiles, sql, health, pages):
+        app.register_blueprint(blueprint)
+    return app

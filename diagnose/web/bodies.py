@@ -1,0 +1,103 @@
+"""Request bodies: read up to a cap, inflated as they come, so that a gzip bomb ends at the cap and not in memory."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+
+from cheroot.errors import MaxSizeExceeded
+from flask import Request, g
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
+
+from diagnose.errors import DecodeError
+
+STEP_BYTES = 262_144
+DISCARDED_BYTES = 4 * 1024 * 1024  # read off and forgotten, so that the sender sees our answer and not a reset
+GZIP = 16 + zlib.MAX_WBITS
+
+
+def read_body(request: Request, limit_bytes: int) -> bytes:
+    """
+    The whole body, inflated when it says gzip. It is kept in `g.body` for rejected_requests.
+
+    Raises RequestEntityTooLarge (413) above *limit_bytes*, sent or inflated; UnsupportedMediaType (415) for another
+    encoding; DecodeError when the body ends early or is no gzip.
+    """
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
+    if encoding not in ("identity", "gzip"):
+        raise UnsupportedMediaType(f"Content-Encoding {encoding!r} is not supported; send gzip or none")
+    if (request.content_length or 0) > limit_bytes:
+        raise _too_large(limit_bytes)
+    pieces = _received(request, limit_bytes)
+    body = bytearray()
+    for piece in _inflated(pieces) if encoding == "gzip" else pieces:
+        body += piece
+        if len(body) > limit_bytes:
+            raise _too_large(limit_bytes)
+    whole = bytes(body)
+    g.body = whole
+    return whole
+
+
+def _too_large(limit_bytes: int) -> RequestEntityTooLarge:
+    return RequestEntityTooLarge(f"the body is larger than {limit_bytes} bytes")
+
+
+def _received(request: Request, limit_bytes: int) -> Iterator[bytes]:
+    """Pieces as sent. Raises DecodeError when fewer come than were announced or the chunks are malformed."""
+    count = 0
+    try:
+        while piece := request.stream.read(STEP_BYTES):
+            count += len(piece)
+            if count > limit_bytes:
+                raise _too_large(limit_bytes)
+            yield piece
+    except (MaxSizeExceeded, ValueError) as err:
+        g.body_broken = True
+        raise DecodeError(f"the body is malformed: {err}") from err
+    except OSError as err:
+        g.body_broken = True
+        if err.errno is None and not isinstance(err, TimeoutError):  # cheroot, about a chunk larger than its cap
+            raise _too_large(limit_bytes) from err
+        raise DecodeError(f"the body ended early: {err}") from err
+    if request.content_length is not None and count < request.content_length:
+        raise DecodeError(f"the body ended after {count} of {request.content_length} bytes")
+
+
+def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    """Never more than STEP_BYTES at once. Several gzip members in a row are one body, as RFC 1952 has it."""
+    inflater = zlib.decompressobj(GZIP)
+    for piece in pieces:
+        waiting = piece
+        while waiting:
+            if inflater.eof:
+                inflater = zlib.decompressobj(GZIP)
+            try:
+                yield inflater.decompress(waiting, STEP_BYTES)
+            except zlib.error as err:
+                raise DecodeError(f"the body is no gzip: {err}", field="Content-Encoding") from err
+            waiting = inflater.unused_data if inflater.eof else inflater.unconsumed_tail
+    while not inflater.eof:  # output that did not fit into the last step
+        rest = inflater.decompress(b"", STEP_BYTES)
+        if not rest and not inflater.eof:
+            raise DecodeError("the body ended in the middle of the gzip data", field="Content-Encoding")
+        yield rest
+
+
+def discard_rest(request: Request) -> bool:
+    """
+    Read off what an early answer left of the body; False when there is more than we care to read.
+
+    Then the connection has to be closed: what is left would be taken for the next request.
+    """
+    if g.get("body_broken"):
+        return False
+    left = DISCARDED_BYTES
+    with suppress(OSError, ValueError, MaxSizeExceeded):
+        while left > 0:
+            piece = request.stream.read(min(STEP_BYTES, left))
+            if not piece:
+                return True
+            left -= len(piece)
+    return False
