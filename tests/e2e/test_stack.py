@@ -70,9 +70,13 @@ def test_spans_and_points_arrive(stack: Stack, path: str) -> None:
 
 
 def test_a_firing_alert_arrives_with_the_instance_the_traces_name(stack: Stack) -> None:
-    webhooks = eventually(lambda: seen_by_diagnose(stack, "/webhook"))
+    def instances() -> bool:
+        webhooks = seen_by_diagnose(stack, "/webhook")
+        return {"checkout-1", "checkout-2"} == {
+            each["labels"]["instance"] for hook in webhooks for each in hook["alerts"]
+        }
 
-    assert {"checkout-1", "checkout-2"} == {alert["labels"]["instance"] for alert in webhooks[0]["alerts"]}
+    assert eventually(instances)
 
 
 @pytest.mark.parametrize(
