@@ -10,6 +10,7 @@ HTTP in and out; no logic.
 from __future__ import annotations
 
 from flask import Flask
+from jinja2 import StrictUndefined
 
 from diagnose.config import Settings
 from diagnose.web import errors
@@ -29,6 +30,7 @@ __all__ = ["Service", "create_app"]
 def create_app(service: Service, settings: Settings) -> Flask:
     """The WSGI application over a running *service*."""
     app = Flask("diagnose.web", static_folder=None)
+    app.jinja_options = {"autoescape": True, "trim_blocks": True, "undefined": StrictUndefined}
     app.extensions[EXTENSION] = Context.of(service)
     Guard(settings).register(app)
     errors.register(app)
