@@ -7,7 +7,7 @@ import (
 	"diagnose.example/target/internal/faults"
 )
 
-const drafts = 24_000
+const drafts = 16_000
 
 // ReceiptPrinter renders orders as text.
 type ReceiptPrinter struct {
@@ -16,7 +16,7 @@ type ReceiptPrinter struct {
 
 func newReceiptPrinter(board *faults.Board) *ReceiptPrinter {
 	return &ReceiptPrinter{gc: board.Add(faults.Fault{Name: "gc",
-		Description: "every receipt is drafted 24,000 times in small pieces that are thrown away when it is printed"})}
+		Description: "every receipt is drafted 16,000 times in small pieces that are thrown away when it is printed"})}
 }
 
 // receiptLine is a line of a receipt that points to the one before it.

@@ -11,7 +11,7 @@ import (
 
 const (
 	retainedPerOrder = 512 << 10
-	maxRetained      = 1 << 30
+	maxRetained      = 512 << 20
 	sessionsKept     = 100
 )
 
@@ -28,7 +28,7 @@ type SessionStore struct {
 func newSessionStore(board *faults.Board) *SessionStore {
 	s := &SessionStore{}
 	s.heap = board.Add(faults.Fault{Name: "heap",
-		Description: "every order keeps 512 KiB for ever, up to 1 GiB in all", Release: s.release})
+		Description: "every order keeps 512 KiB for ever, up to 512 MiB in all", Release: s.release})
 	return s
 }
 
