@@ -23,6 +23,7 @@ FIXES = {
 BASELINE_FIX = "Healthy profiles are taken a minute after a target is first seen and then hourly (setting baseline)."
 LABELS_FIX = 'Label the goroutine of each request with pprof.Do(ctx, pprof.Labels("trace_id", …, "span_id", …), …).'
 SAMPLE_MS = 10
+ENOUGH_SAMPLES = 50  # fewer may all be the runtime's own
 
 
 def find_gaps(evidence: Evidence) -> Result:
@@ -92,7 +93,7 @@ def _labels(evidence: Evidence) -> Iterable[Note]:
     for profile in evidence.during("cpu", "interval"):
         answer = evidence.ask("coverage", "labels", profile=profile.profile_id)
         row = answer.rows[0]
-        if row["samples"] > 0 and not row["labelled"]:
+        if row["samples"] >= ENOUGH_SAMPLES and not row["labelled"]:
             statement = f"Which requests used the CPU of {profile.instance}: its profile carries no trace ids."
             yield Note(statement, fix=LABELS_FIX, sql=answer.sql)
 

@@ -137,7 +137,6 @@ def _as_key(row: Mapping[str, Any], answer: Answer) -> Key:
 
 
 def _finding(origin: Origin, failures: Failures, key: Key | None, answer: Answer, service: str) -> Finding:
-    subject = Subject("attribute", f"{key.key}={key.value}") if key else Subject("span", origin.name)
     before = f"{percent(failures.share_before)} before" if failures.before else "how many before is not known"
     statement = (
         f"{percent(origin.share)} of the failures begin in span {code(origin.name)} of {origin.service}"
@@ -147,7 +146,7 @@ def _finding(origin: Origin, failures: Failures, key: Key | None, answer: Answer
     return Finding(
         kind="errors",
         statement=statement,
-        subject=subject,
+        subject=Subject("span", origin.name),
         effect=Effect(
             100 * (failures.share_during - failures.share_before),
             "points of failed requests",

@@ -1,8 +1,9 @@
 """
 Locks: who holds the one that others wait for.
 
-Needs: mutex profiles as differences of two snapshots (they count since the process began), of the incident and of the
-healthy time. Go books the waiting to the stack that gives the lock back: the holder.
+Needs mutex profiles as differences of two snapshots (they count since the process began), of the incident and of the
+healthy time; without the latter, much waiting is a hint. Go books the waiting to the stack that gives the lock back:
+the holder.
 """
 
 from __future__ import annotations
@@ -18,17 +19,16 @@ from diagnose.model import Effect, Finding, Note, Subject
 
 NS = 1e9
 SMALLEST_S = 0.02  # of waiting per second
+LARGE_S = 0.1  # without a healthy profile to compare with
 HALF_S = 0.05  # waiting per second that counts as half a symptom: short waits are everywhere
 
 
 def find_lock(evidence: Evidence) -> Result:
     changes = [function_changes(evidence, pair, "delay") for pair in evidence.pairs("mutex", "interval")]
-    changes = [each for each in changes if each.pair.before]
-    if not changes:
-        return Result()
-    held = [(function, each) for each in changes for function in each.functions if _is_held(evidence, function)]
+    held = [(function, each) for each in changes for function in each.functions if _is_held(evidence, function, each)]
     if not held:
-        return Result(ruled_out=(_unchanged(changes),))
+        compared = [each for each in changes if each.pair.before]
+        return Result(ruled_out=(_unchanged(compared),) if compared else ())
     holder, of = max(held, key=lambda found: found[0].during)
     sizes = {
         each.pair.during.instance: found.during if (found := each.of(holder.function)) else 0.0 for each in changes
@@ -36,9 +36,10 @@ def find_lock(evidence: Evidence) -> Result:
     return Result(findings=(_finding(evidence, holder, of, where(sizes, of.pair.during.instance)),))
 
 
-def _is_held(evidence: Evidence, function: FunctionChange) -> bool:
+def _is_held(evidence: Evidence, function: FunctionChange, of: Changes) -> bool:
     added_s = (function.during - function.before) / NS
-    return function.z >= LIKELY_Z and added_s >= SMALLEST_S and evidence.origin(function.function).is_own
+    is_much = added_s >= LARGE_S if of.pair.before is None else function.z >= LIKELY_Z and added_s >= SMALLEST_S
+    return is_much and evidence.origin(function.function).is_own
 
 
 def _finding(evidence: Evidence, holder: FunctionChange, of: Changes, instances: str) -> Finding:
@@ -49,18 +50,26 @@ def _finding(evidence: Evidence, holder: FunctionChange, of: Changes, instances:
         kind="lock",
         statement=(
             f"Goroutines wait {seconds(holder.during / NS)} in every second for a lock that "
-            f"{code(short(holder.function))} holds{instances}; {seconds(holder.before / NS)} before "
-            f"({count(holder.during_seen, 'contention')} in {seconds(during.duration_s)}, z = {number(holder.z)})."
+            f"{code(short(holder.function))} holds{instances}; {_before(holder, of)}."
             f"{_waiters(evidence, holder.function, during.instance)}"
         ),
         subject=Subject("function", holder.function, evidence.origin(holder.function).file or None, line or None),
-        effect=Effect(waiting_s, "seconds of waiting per second", holder.before / NS, holder.during / NS),
+        effect=Effect(
+            waiting_s, "seconds of waiting per second", holder.before / NS if before else None, holder.during / NS
+        ),
         significance={"method": "weaker of rate and share of contentions, Poisson", "z": holder.z},
-        confidence="strong" if holder.z >= STRONG_Z else "likely",
-        evidence=(during.profile_id, *([before.profile_id] if before else [])),
+        confidence="hint" if before is None else "strong" if holder.z >= STRONG_Z else "likely",
+        evidence=of.pair.profile_ids,
         sql=of.sql,
         weight=holder.gained * waiting_s / (waiting_s + HALF_S),
     )
+
+
+def _before(holder: FunctionChange, of: Changes) -> str:
+    seen = f"{count(holder.during_seen, 'contention')} in {seconds(of.pair.during.duration_s)}"
+    if of.pair.before is None:
+        return f"{seen}; there is no healthy profile to compare with"
+    return f"{seconds(holder.before / NS)} before ({seen}, z = {number(holder.z)})"
 
 
 def _waiters(evidence: Evidence, holder: str, instance: str) -> str:

@@ -1,20 +1,22 @@
 """
 Memory: where the live bytes were allocated that were not there in health.
 
-Needs: a heap snapshot of the incident, one of the healthy time, and better a second one of the incident for the growth
-per second. Heap profiles show the state after the last garbage collection: two without one in between are equal.
+Needs a heap snapshot of the incident, and one of the healthy time or a second one of the incident to compare with; a
+second one gives the growth per second, too. Heap profiles show the state after the last garbage collection: two without
+one in between are equal.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from diagnose.explain.evidence import Evidence, ProfileRef
+from diagnose.explain.evidence import DURING, Evidence, Pair, ProfileRef
 from diagnose.explain.functions import Changes, FunctionChange, function_changes
 from diagnose.explain.instances import where
 from diagnose.explain.result import LIKELY_Z, STRONG_Z, Result
 from diagnose.explain.wording import code, number, percent, seconds, short, size
 from diagnose.model import Confidence, Effect, Finding, Note, Subject
+from diagnose.pprof.significance import z_of_rate
 
 SMALLEST_GAIN = 0.2  # of the live heap
 SMALLEST_BYTES = 4_000_000
@@ -35,13 +37,16 @@ class Growth:
 
 
 def find_memory(evidence: Evidence) -> Result:
-    changes = [function_changes(evidence, pair, "inuse_space") for pair in evidence.pairs("heap", "snapshot")]
-    changes = [each for each in changes if each.functions and each.pair.before]
+    pairs = [_with_first(evidence, pair) for pair in evidence.pairs("heap", "snapshot")]
+    changes = [function_changes(evidence, pair, "inuse_space") for pair in pairs if pair.before]
+    changes = [_tested(each) for each in changes if each.functions]
     if not changes:
         return Result()
     sites = [(function, each) for each in changes for function in each.functions if _is_growth(function)]
     if not sites:
-        return Result(ruled_out=(_unchanged(max(changes, key=lambda each: each.all_during)),))
+        compared = [each for each in changes if _is_healthy(each.pair)]
+        worst = max(compared, key=lambda each: each.all_during, default=None)
+        return Result(ruled_out=(_unchanged(worst),) if worst else ())
     site, of = max(sites, key=lambda found: found[0].gained)
     growth = _growth(evidence, of.pair.during, site.function)
     sizes = {
@@ -54,6 +59,31 @@ def find_memory(evidence: Evidence) -> Result:
     )
 
 
+def _with_first(evidence: Evidence, pair: Pair) -> Pair:
+    """Without a healthy snapshot the first one of the incident must do."""
+    first = _first(evidence, pair.during)
+    return pair if pair.before or first is None else Pair(first, pair.during)
+
+
+def _tested(changes: Changes) -> Changes:
+    """Of two snapshots within the incident the shares are alike already; there only the counts are tested."""
+    if _is_healthy(changes.pair):
+        return changes
+    functions = (replace(each, z=z_of_rate(each.before_seen, each.during_seen, 1, 1)) for each in changes.functions)
+    return replace(changes, functions=tuple(functions))
+
+
+def _is_healthy(pair: Pair) -> bool:
+    return pair.before is not None and pair.before.trigger not in DURING
+
+
+def _first(evidence: Evidence, again: ProfileRef) -> ProfileRef | None:
+    """The snapshot of the same process at the beginning of the capture, if that is another one."""
+    firsts = {each.instance: each for each in evidence.during("heap", "snapshot", "first")}
+    first = firsts.get(again.instance)
+    return None if first is None or first.profile_id == again.profile_id else first
+
+
 def _is_growth(function: FunctionChange) -> bool:
     return (
         function.z >= LIKELY_Z
@@ -63,9 +93,8 @@ def _is_growth(function: FunctionChange) -> bool:
 
 
 def _growth(evidence: Evidence, again: ProfileRef, function: str) -> Growth | None:
-    firsts = {each.instance: each for each in evidence.during("heap", "snapshot", "first")}
-    first = firsts.get(again.instance)
-    if first is None or first.profile_id == again.profile_id:
+    first = _first(evidence, again)
+    if first is None:
         return None
     row = evidence.ask("memory", "totals", first=first.profile_id, again=again.profile_id, function=function).rows[0]
     return Growth(
@@ -76,21 +105,22 @@ def _growth(evidence: Evidence, again: ProfileRef, function: str) -> Growth | No
 
 
 def _finding(evidence: Evidence, site: FunctionChange, of: Changes, growth: Growth | None, instances: str) -> Finding:
-    before = of.pair.before
+    is_healthy = _is_healthy(of.pair)
+    earlier = "before" if is_healthy or growth is None else f"{seconds(growth.apart_s)} earlier"
     statement = (
         f"Live heap grew from {size(of.all_before)} to {size(of.all_during)}; {percent(site.during_share)} of it "
         f"({size(site.during)}) was allocated in {code(short(site.function))}{instances}, "
-        f"{size(site.before)} before (z = {number(site.z)})."
+        f"{size(site.before)} {earlier} (z = {number(site.z)})."
     )
     line = evidence.hottest_line(of.pair.during, "inuse_space", site.function)
     return Finding(
         kind="memory",
-        statement=statement + _pace(growth),
+        statement=statement + (_pace(growth) if is_healthy else ""),
         subject=Subject("function", site.function, evidence.origin(site.function).file or None, line or None),
         effect=Effect(site.during - site.before, "bytes", site.before, site.during),
         significance={"method": "weaker of count and share of sampled allocations, Poisson", "z": site.z},
-        confidence=_confidence(site, growth),
-        evidence=(of.pair.during.profile_id, *([before.profile_id] if before else [])),
+        confidence=_confidence(site, growth) if is_healthy else "likely",
+        evidence=of.pair.profile_ids,
         sql=of.sql,
         weight=site.gained,
     )
