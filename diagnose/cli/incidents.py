@@ -120,7 +120,14 @@ def note_command(session: Session, /, *, incident_id: str, text: str) -> None:
 
 @click.command()
 @click.argument("incident_id", metavar="ID")
-@click.option("--format", "form", type=click.Choice(["html", "md", "json"]), default="md", show_default=True)
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["html", "md", "json"]),
+    default="md",
+    show_default=True,
+    help="What to print.",
+)
 @click.option("--revision", type=click.IntRange(1), help="Default: the newest.")
 @output
 @click.pass_obj

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 import click
+import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
@@ -101,7 +102,8 @@ def _text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, Section):
-        return str(value.model_dump(mode="json", exclude_unset=True))
+        given = value.model_dump(mode="json", exclude_unset=True)
+        return yaml.safe_dump(given, default_flow_style=True, sort_keys=False, width=1000).strip()
     return str(value)
 
 
@@ -122,8 +124,8 @@ def cli_reference() -> str:
 
 def _command(name: str, command: click.Command) -> dict[str, Any]:
     ctx = click.Context(command, info_name=f"diagnose {name}")
-    own = [parameter for parameter in command.params if parameter.expose_value or parameter.name not in COMMON]
-    records = [record for parameter in own if (record := parameter.get_help_record(ctx))]
+    own = [each for each in command.params if isinstance(each, click.Option) and each.name not in COMMON]
+    records = [record for option in own if (record := option.get_help_record(ctx))]
     return {
         "name": ctx.info_name,
         "usage": f"{ctx.info_name} {' '.join(command.collect_usage_pieces(ctx))}",

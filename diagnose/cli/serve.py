@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from diagnose.app import run
 from diagnose.cli.session import Session
 from diagnose.telemetry import log_to_stderr
 
@@ -16,6 +15,8 @@ from diagnose.telemetry import log_to_stderr
 @click.pass_obj
 def serve(session: Session, /, *, log_level: str) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
+    from diagnose.app import run  # noqa: PLC0415  --help must not wait for all of it
+
     settings = session.settings
     log_to_stderr(log_level)
     run(settings)
