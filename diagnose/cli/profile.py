@@ -290,7 +290,12 @@ def flame_command(
 @profile.command("export")
 @click.argument("ref", metavar="PROFILE")
 @click.option(
-    "--format", "format_name", type=click.Choice(["pprof", "folded", "speedscope"]), default="pprof", show_default=True
+    "--format",
+    "format_name",
+    type=click.Choice(["pprof", "folded", "speedscope"]),
+    default="pprof",
+    show_default=True,
+    help="For which tools.",
 )
 @_output
 @_selecting

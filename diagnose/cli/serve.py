@@ -10,7 +10,11 @@ from diagnose.telemetry import log_to_stderr
 
 @click.command()
 @click.option(
-    "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]),
+    default="INFO",
+    show_default=True,
+    help="Least important line to log.",
 )
 @click.pass_obj
 def serve(session: Session, /, *, log_level: str) -> None:
