@@ -1,0 +1,130 @@
+"""
+The same evidence when nothing is wrong: what a finding compares with.
+
+Each target gets a first round a while after it is seen (or is up again, which often is a new build), then one every
+hour or so, never while an incident of its service is open. A round that got nothing is tried again soon.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+
+from diagnose.capture.locks import TURNS, Turns
+from diagnose.capture.round import RoundRequest, run_round
+from diagnose.capture.targets import AllowedTarget, TargetDirectory
+from diagnose.config import Settings
+from diagnose.errors import DiagnoseError
+from diagnose.model import Target, utc_now
+from diagnose.store.captures import last_round
+from diagnose.store.db import Store
+from diagnose.telemetry import FAILURES, get_logger
+
+log = get_logger(__name__)
+
+ROUNDS_AT_ONCE = 4
+JITTER = 0.1  # of the time between two rounds, so that the instances of a service do not stop together
+RETRY_S = 60.0
+
+
+class BaselineScheduler:
+    """Starts with `start`; `stop` interrupts what runs and returns when it is over. *busy* says a service is sick."""
+
+    def __init__(
+        self,
+        store: Store,
+        directory: TargetDirectory,
+        settings: Settings,
+        busy: Callable[[str], bool],
+        *,
+        turns: Turns = TURNS,
+        tick_s: float = 1.0,
+    ) -> None:
+        self._store = store
+        self._directory = directory
+        self._settings = settings.baseline
+        self._busy = busy
+        self._turns = turns
+        self._tick_s = tick_s
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._due_s: dict[str, float] = {}
+        self._running: set[str] = set()
+        self._pool = ThreadPoolExecutor(ROUNDS_AT_ONCE, thread_name_prefix="baseline")
+        self._thread = threading.Thread(target=self._run, name="baseline", daemon=True)
+
+    def start(self) -> None:
+        if self._settings.kinds:
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._tick_s):
+            try:
+                self._look()
+            except DiagnoseError as err:
+                FAILURES.labels("baseline").inc()
+                log.warning("baselines not looked at", error=str(err))
+
+    def _look(self) -> None:
+        """Start what is due. A target that cannot be scraped is forgotten: it starts anew when it is back."""
+        now_s = time.monotonic()
+        up = {target.pprof_url: target for target in self._directory.all() if target.up}
+        with self._lock:
+            for url in self._due_s.keys() - up.keys() - self._running:
+                del self._due_s[url]
+            new = [target for url, target in up.items() if url not in self._due_s]
+        for target in new:
+            self._set_due(target, now_s + self._first_s(target))
+        for url, target in up.items():
+            if self._due_s[url] <= now_s and url not in self._running and not self._busy(target.service):
+                with self._lock:
+                    self._running.add(url)
+                self._pool.submit(self._round, target)
+
+    def _first_s(self, target: AllowedTarget) -> float:
+        """Seconds until the first round; after a restart of ours the schedule goes on where it was."""
+        first_s = self._settings.first.total_seconds()
+        last = last_round(self._store, target.name, target.instance, "baseline")
+        if last is None:
+            return first_s
+        return max(first_s, (last + self._settings.every - utc_now()).total_seconds())
+
+    def _set_due(self, target: AllowedTarget, due_s: float) -> None:
+        with self._lock:
+            self._due_s[target.pprof_url] = due_s
+
+    def _round(self, target: AllowedTarget) -> None:
+        got_something = False
+        try:
+            got_something = capture_baseline(self._store, target, self._request(), self._stop, self._turns)
+        finally:
+            self._set_due(target, time.monotonic() + self._pause_s(got_something))
+            with self._lock:
+                self._running.discard(target.pprof_url)
+
+    def _request(self) -> RoundRequest:
+        return RoundRequest(None, "baseline", tuple(self._settings.kinds), self._settings.seconds)
+
+    def _pause_s(self, got_something: bool) -> float:
+        every_s = self._settings.every / timedelta(seconds=1)
+        if not got_something:
+            return min(RETRY_S, every_s)
+        return every_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  not for secrets
+
+
+def capture_baseline(
+    store: Store, target: Target, request: RoundRequest, stop: threading.Event, turns: Turns = TURNS
+) -> bool:
+    """One round now; whether it got any profile."""
+    captures = run_round(store, target, request, on_cheap=lambda: None, stop=stop, turns=turns)
+    return any(capture.status == "done" for capture in captures)

@@ -1,0 +1,106 @@
+"""
+What becomes of fetched profiles: stored as they are, and what grew between two snapshots as a profile of its own.
+
+    kind                first                 again
+    goroutine           snapshot              snapshot
+    heap                snapshot              snapshot, and the growth in between (interval)
+    mutex block allocs  since_start           the growth in between (interval) in place of the second sum
+    cpu wall            interval
+"""
+
+from __future__ import annotations
+
+from diagnose.capture.fetch import Fetched
+from diagnose.capture.kinds import PROFILE_KINDS, Basis, ProfileKind
+from diagnose.capture.ledger import Ledger, Step
+from diagnose.capture.wall import Polled
+from diagnose.errors import CaptureError
+from diagnose.model import Target
+from diagnose.pprof.codec import encode
+from diagnose.pprof.profile import Profile
+from diagnose.pprof.subtract import subtract
+from diagnose.store.db import Store
+from diagnose.store.profiles import save_profile
+
+NO_COLLECTION = "no garbage collection in between: the heap profile is the same"
+
+
+class Evidence:
+    """Stores the profiles of one round on one process and writes their outcome into its ledger."""
+
+    def __init__(self, store: Store, target: Target, ledger: Ledger) -> None:
+        self._store = store
+        self._target = target
+        self._ledger = ledger
+        self._first: dict[str, Profile] = {}
+
+    def keep(self, step: Step, fetched: Fetched, reason: str = "") -> None:
+        """Store one fetched profile; its row is `done` after the commit."""
+        name, phase = step
+        kind = PROFILE_KINDS[name]
+        if phase == "first":
+            self._first[name] = fetched.profile
+        if phase == "again" and kind.grows:
+            self._keep_growth(step, kind, fetched)
+            return
+        reason = reason or ("" if fetched.profile.samples else kind.when_empty)
+        self._done(step, fetched.profile, fetched.body, kind.basis, reason)
+
+    def _keep_growth(self, step: Step, kind: ProfileKind, fetched: Fetched) -> None:
+        first = self._first.get(kind.name)
+        if first is None:
+            reason = "there is no first snapshot to compare with"
+            self._done(step, fetched.profile, fetched.body, kind.basis, reason)
+            return
+        try:
+            growth = grown(first, fetched.profile)
+        except CaptureError as err:
+            self._ledger.failed(step, err)
+            return
+        body = encode(growth)
+        if kind.basis == "snapshot":
+            self._save(step, growth, body, "interval")
+            reason = "" if growth.samples else NO_COLLECTION
+            self._done(step, fetched.profile, fetched.body, kind.basis, reason)
+        else:
+            self._done(step, growth, body, "interval", "" if growth.samples else "nothing new in that time")
+
+    def keep_wall(self, step: Step, polled: Polled) -> None:
+        profile = polled.wall.profile
+        self._done(step, profile, encode(profile), "interval", str(polled), size_bytes=polled.bytes)
+
+    def _done(
+        self, step: Step, profile: Profile, body: bytes, basis: Basis, reason: str, *, size_bytes: int | None = None
+    ) -> None:
+        profile_id = self._save(step, profile, body, basis)
+        size = len(body) if size_bytes is None else size_bytes
+        self._ledger.done(step, profile_id=profile_id, size_bytes=size, reason=reason)
+
+    def _save(self, step: Step, profile: Profile, body: bytes, basis: Basis) -> str:
+        stored = save_profile(
+            self._store,
+            profile,
+            body,
+            service=self._target.service,
+            instance=self._target.instance,
+            kind=step[0],
+            basis=basis,
+            capture_id=self._ledger.capture_id(step),
+        )
+        return stored.profile_id
+
+
+def grown(first: Profile, again: Profile) -> Profile:
+    """
+    What happened between two snapshots of one process.
+
+    Raises CaptureError when the sums have become smaller: then another process answers at that address.
+    """
+    try:
+        growth = subtract(again, first)
+    except ValueError as err:
+        raise CaptureError(f"the two snapshots do not belong together: {err}") from err
+    for value_type in growth.sample_types:
+        if not value_type.type.startswith("inuse") and growth.total(value_type.type) < 0:
+            raise CaptureError("the process restarted between the two snapshots")
+    return growth
