@@ -15,9 +15,10 @@ from typing import Any
 from diagnose.explain.evidence import Evidence
 from diagnose.explain.result import LIKELY_Z, STRONG_Z, Answer, Result
 from diagnose.explain.wording import code, number, percent
-from diagnose.model import Effect, Finding, Note, Subject
+from diagnose.model import Confidence, Effect, Finding, Note, Subject
 
 FEWEST_FAILED = 5
+RISEN_Z = 3.0  # one test, not one per function: less is needed to be no chance
 SMALLEST_SHARE = 0.2  # of the failures
 LARGE_SHARE = 0.5
 COMMON = 0.8  # of the failures have the attribute value
@@ -53,7 +54,7 @@ class Failures:
         """Without spans of the healthy time: that many fail at all."""
         if self.failed_during < FEWEST_FAILED:
             return False
-        return self.z >= LIKELY_Z or (not self.before and self.share_during >= 0.05)
+        return self.z >= RISEN_Z or (not self.before and self.share_during >= 0.05)
 
 
 @dataclass(frozen=True)
@@ -157,11 +158,16 @@ def _finding(origin: Origin, failures: Failures, key: Key | None, answer: Answer
             "method": "share of failed requests" + (", and of the attribute among failed spans" if key else ""),
             "z": min(failures.z, key.z) if key and failures.before else (key.z if key else failures.z),
         },
-        confidence="strong" if failures.z >= STRONG_Z and origin.share >= LARGE_SHARE else "likely",
+        confidence=_confidence(origin, failures, key),
         evidence=(origin.trace_id,),
         sql=key.answer.sql if key else answer.sql,
         weight=origin.share * (SLOWNESS_SEEN_BY_THE_CALLER if TIMEOUT.search(origin.message) else 1.0),
     )
+
+
+def _confidence(origin: Origin, failures: Failures, key: Key | None) -> Confidence:
+    z = max(failures.z, key.z if key else 0.0)
+    return "strong" if z >= STRONG_Z and origin.share >= LARGE_SHARE else "likely"
 
 
 def _common(key: Key | None) -> str:
