@@ -24,6 +24,7 @@ DATA = Path(__file__).parent / "data" / "explain"
 FAULTS = ("cpu", "leak", "heap", "lock", "dependency", "errors")
 INSTANCE = "checkout-2"
 BASIS: dict[str, Basis] = {"cpu": "interval", "wall": "interval", "mutex": "since_start"}
+KINDS = ("goroutine", "heap", "mutex", "cpu", "wall")
 CUMULATIVE = ("heap", "mutex")
 
 
@@ -88,19 +89,19 @@ def load_recorded(
     service: str = "checkout",
     spans: bool = True,
     phases: Collection[str] = ("before", "during"),
-    without: Collection[str] = (),
+    kinds: Collection[str] = KINDS,
 ) -> str:
     """
     Store what was recorded of *fault* the way the pipeline does; the incident's id.
 
-    *phases* may leave out the healthy profiles (before) or those of the incident (during), *without* kinds of profile.
+    *phases* may leave out the healthy profiles (before) or those of the incident (during), *kinds* names profiles.
     """
     folder = DATA / fault
     times = json.loads((folder / "times.json").read_text())
     start, end = (datetime.fromtimestamp(times[name], UTC) for name in ("started_at", "ended_at"))
     incident = open_incident(store, start, end, service=service)
     for phase in phases:
-        _load_round(store, folder / phase, incident if phase == "during" else None, without)
+        _load_round(store, folder / phase, incident if phase == "during" else None, kinds)
     if spans:
         body = gzip.decompress((folder / "traces.pb.gz").read_bytes())
         save_spans(store, decode_traces(body, PROTOBUF))
@@ -111,12 +112,12 @@ def load_recorded(
     return incident
 
 
-def _load_round(store: Store, folder: Path, incident: str | None, without: Collection[str]) -> None:
+def _load_round(store: Store, folder: Path, incident: str | None, kinds: Collection[str]) -> None:
     trigger: Trigger = "alert" if incident else "baseline"
     firsts: dict[str, Profile] = {}
     for file in sorted(folder.iterdir(), key=lambda each: ("-again" in each.name, each.name)):
         kind, _, phase = file.name.removesuffix(".pb.gz").partition("-")
-        if kind in without:
+        if kind not in kinds:
             continue
         body = file.read_bytes()
         profile = codec.decode(body)

@@ -21,7 +21,7 @@ CAUSE = {
     "dependency": ("downstream", "pricing"),
     "errors": ("errors", "stock.reserve"),
 }
-IN_PROFILES = ("cpu", "leak", "heap", "lock")
+IN_PROFILE = {"cpu": ("cpu",), "leak": ("goroutine",), "heap": ("heap",), "lock": ("mutex",)}
 
 
 Explained = Callable[..., tuple[Store, str, Explanation]]
@@ -91,9 +91,9 @@ def test_a_span_comes_after_the_function_that_runs_in_it(explained: Explained, f
     assert span.weight <= first.weight / 2
 
 
-@pytest.mark.parametrize("fault", IN_PROFILES)
+@pytest.mark.parametrize("fault", IN_PROFILE)
 def test_without_spans_the_profiles_tell_the_cause(explained: Explained, fault: str):
-    _, _, explanation = explained(fault, spans=False)
+    _, _, explanation = explained(fault, spans=False, kinds=IN_PROFILE[fault])
 
     assert explanation.findings[0].subject.name.endswith(CAUSE[fault][1])
     assert any("no spans of this service" in note.statement for note in explanation.missing)
@@ -113,7 +113,7 @@ def test_without_any_profile_the_spans_tell_the_cause(explained: Explained, faul
 
 
 def test_waiting_without_spans_is_found_in_polled_goroutines(explained: Explained):
-    (finding,) = explained("dependency", spans=False)[2].findings
+    (finding,) = explained("dependency", spans=False, kinds=("wall",))[2].findings
 
     assert (finding.kind, finding.confidence) == ("latency", "likely")
     assert finding.subject.name.endswith("shop.call")
@@ -122,7 +122,7 @@ def test_waiting_without_spans_is_found_in_polled_goroutines(explained: Explaine
 
 @pytest.mark.parametrize("fault", ["cpu", "heap", "lock"])
 def test_without_a_baseline_nothing_on_a_profile_is_strong(explained: Explained, fault: str):
-    _, _, explanation = explained(fault, spans=False, phases=("during",))
+    _, _, explanation = explained(fault, spans=False, phases=("during",), kinds=IN_PROFILE[fault])
 
     (finding,) = explanation.findings
     assert finding.subject.name.endswith(CAUSE[fault][1])
@@ -131,7 +131,7 @@ def test_without_a_baseline_nothing_on_a_profile_is_strong(explained: Explained,
 
 
 def test_a_leak_needs_no_baseline_when_it_grows_between_two_snapshots(explained: Explained):
-    (finding,) = explained("leak", spans=False, phases=("during",))[2].findings
+    (finding,) = explained("leak", spans=False, phases=("during",), kinds=("goroutine",))[2].findings
 
     assert (finding.kind, finding.confidence) == ("leak", "strong")
     assert finding.effect.before is None

@@ -35,11 +35,9 @@ def test_a_value_becomes_a_literal(value, text):
     assert text == literal(value)
 
 
-@pytest.mark.parametrize(
-    "value", ["it's", "a\\b", "line\nbreak", "$x", 'say "yes"', "ü", "; --", 3, -1, 2.5, True, None]
-)
-def test_the_database_reads_back_what_was_written(store: Store, value):
-    assert value == store.row(f"SELECT {literal(value)} AS it")["it"]
+def test_the_database_reads_back_what_was_written(store: Store):
+    for value in ("it's", "a\\b", "line\nbreak", "$x", 'say "yes"', "ü", "; --", 3, -1, 2.5, True, None):
+        assert value == store.row(f"SELECT {literal(value)} AS it")["it"]
 
 
 def test_a_double_does_not_become_a_decimal(store: Store):
