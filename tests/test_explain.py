@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -10,7 +11,9 @@ import pytest
 from diagnose.errors import NotFound
 from diagnose.explain import Explanation, explain
 from diagnose.pprof import codec
+from diagnose.pprof.profile import Frame, Profile, Sample, ValueType
 from diagnose.store.db import Store
+from tests.pprof.small import cpu_profile
 from tests.recorded_incident import DATA, FAULTS, load_recorded, open_incident, save_capture
 
 CAUSE = {
@@ -219,3 +222,61 @@ def test_an_incident_about_which_nothing_is_known_is_explained_as_that(store: St
 def test_an_unknown_incident_is_an_error(store: Store):
     with pytest.raises(NotFound):
         explain(store, "inc-nothing")
+
+
+def test_a_lock_nobody_waited_for_before_is_found_all_the_same(store: Store):
+    """A share of nothing cannot be tested; the rate can."""
+    start = datetime.now(UTC) - timedelta(minutes=1)
+    incident = open_incident(store, start, None)
+    holder = Frame("main.(*Ledger).Store", "main/ledger.go", 12)
+    waits = Sample((Frame("sync.(*Mutex).Unlock", "sync/mutex.go", 200), holder), (60, 4_000_000_000))
+    sick = contention((waits,), start)
+    save_capture(
+        store, None, "mutex", trigger="baseline", profile=contention((), start - timedelta(hours=1)), basis="interval"
+    )
+    save_capture(store, incident, "mutex", profile=sick, basis="interval")
+
+    (finding,) = explain(store, incident).findings
+
+    assert (finding.kind, finding.confidence, finding.subject.name) == ("lock", "strong", "main.(*Ledger).Store")
+    assert finding.effect.during == pytest.approx(0.4)
+
+
+def contention(samples: tuple[Sample, ...], at: datetime) -> Profile:
+    """A mutex profile over ten seconds."""
+    types = (ValueType("contentions", "count"), ValueType("delay", "nanoseconds"))
+    return Profile(types, samples, time_ns=int(at.timestamp() * 1e9), duration_ns=10_000_000_000, period=1)
+
+
+@pytest.mark.parametrize(("busier", "says"), [(1, "no function changed"), (4, "more work, not slower code")])
+def test_more_load_is_no_hot_code(store: Store, busier: int, says: str):
+    start = datetime.now(UTC) - timedelta(minutes=1)
+    incident = open_incident(store, start, None)
+    counts = {"main.serve > main.match": 300, "main.serve > main.render": 200, "main.serve > main.store": 100}
+    for trigger, factor, at in (("baseline", 1, start - timedelta(hours=1)), ("alert", busier, start)):
+        scaled = {path: count * factor for path, count in counts.items()}
+        profile = replace(cpu_profile(scaled), time_ns=int(at.timestamp() * 1e9))
+        save_capture(
+            store, incident if trigger == "alert" else None, "cpu", trigger=trigger, profile=profile, basis="interval"
+        )  # type: ignore[arg-type]
+
+    explanation = explain(store, incident)
+
+    assert explanation.findings == []
+    assert says in next(note.statement for note in explanation.ruled_out if note.statement.startswith("CPU"))
+
+
+def test_taking_the_profile_is_not_evidence(store: Store):
+    start = datetime.now(UTC) - timedelta(minutes=1)
+    incident = open_incident(store, start, None)
+    work, polling = "main.serve > main.match", "main.main > net/http/pprof.Index > runtime/pprof.writeGoroutine"
+    for trigger, counts, at in (
+        ("baseline", {work: 300}, start - timedelta(hours=1)),
+        ("alert", {work: 300, polling: 3000}, start),
+    ):
+        profile = replace(cpu_profile(counts), time_ns=int(at.timestamp() * 1e9))
+        save_capture(
+            store, incident if trigger == "alert" else None, "cpu", trigger=trigger, profile=profile, basis="interval"
+        )  # type: ignore[arg-type]
+
+    assert explain(store, incident).findings == []

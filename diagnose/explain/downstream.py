@@ -20,6 +20,7 @@ from diagnose.model import Effect, Finding, Note, Subject
 NS = 1e9
 SMALLEST_SHARE = 0.2  # of the added time
 LARGE_SHARE = 0.5
+MANY_CALLS = 5
 SEEN_FROM_OUTSIDE = 0.9  # what slows the dependency down is not looked into here
 
 
@@ -58,13 +59,15 @@ def _finding(evidence: Evidence, name: str, parts: Sequence[Part], slowdown: Slo
     before = sum(part.before_ns for part in parts)
     share = slowdown.share(added)
     called = f" (calls to {_peer(top)})" if top.peer else ""
+    is_repeated = _is_repeated(top)
     return Finding(
-        kind="downstream",
+        kind="n_plus_one" if is_repeated else "downstream",
         statement=(
-            f"{code(name)} is slow: {percent(share)} of the {seconds(slowdown.added_ns / NS)} that slow requests of "
-            f"{route.name} take longer is spent there, in span {code(top.name)}{called}: "
-            f"{seconds(top.during_ns / NS)}, {seconds(top.before_ns / NS)} before ({slowdown.slow} slow requests "
-            f"against {slowdown.normal} normal ones, z = {number(route.z)}).{_callers(evidence)}"
+            f"{_complaint(name, top, is_repeated=is_repeated)}: {percent(share)} of the "
+            f"{seconds(slowdown.added_ns / NS)} that slow requests of {route.name} take longer is spent there, in span "
+            f"{code(top.name)}{called}: {seconds(top.during_ns / NS)}, {seconds(top.before_ns / NS)} before "
+            f"({slowdown.slow} slow requests against {slowdown.normal} normal ones, z = {number(route.z)})."
+            f"{_callers(evidence)}"
         ),
         subject=Subject("dependency", name),
         effect=Effect(added / NS, "seconds per request", before / NS, (before + added) / NS),
@@ -74,6 +77,19 @@ def _finding(evidence: Evidence, name: str, parts: Sequence[Part], slowdown: Slo
         sql=slowdown.sql,
         weight=SEEN_FROM_OUTSIDE * slowdown.explained(added),
     )
+
+
+def _is_repeated(part: Part) -> bool:
+    """Asked for far more often than before, and not slower each time: the caller is to blame."""
+    more = part.calls_during >= max(MANY_CALLS, 3 * part.calls_before)
+    return more and part.during_ns / part.calls_during < 2 * part.before_ns / max(part.calls_before, 1.0)
+
+
+def _complaint(name: str, part: Part, *, is_repeated: bool) -> str:
+    if not is_repeated:
+        return f"{code(name)} is slow"
+    times = f"{number(part.calls_during)} times per request, {number(part.calls_before)} before"
+    return f"{code(name)} is asked {times}"
 
 
 def _peer(part: Part) -> str:

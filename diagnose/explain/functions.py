@@ -21,8 +21,9 @@ class FunctionChange:
     """
     One function, in the unit of the value type: per second for profiles of an interval, the state for snapshots.
 
-    `before` is 0 without a baseline; `z` belongs to the weaker of two tests: of the rate, and of the share. `gained` is
-    the part of the whole during the incident that was not there before: of 0.5 cores now, 0.02 before, 0.48/0.5.
+    `before` is 0 without a baseline. `z` belongs to the weaker of two tests, of the rate and of the share, `z_rate` to
+    the first alone: memory and waiting hurt whether or not the rest grows with them. `gained` is the part of the whole
+    during the incident that was not there before: of 0.5 cores now, 0.02 before, 0.48/0.5.
     """
 
     function: str
@@ -32,9 +33,15 @@ class FunctionChange:
     during_share: float
     before_seen: float
     during_seen: float
+    z_rate: float
     z: float
     all_before: float
     all_during: float
+
+    @property
+    def has_larger_share(self) -> bool:
+        """By five points at least; a site that only keeps up with all others is not the cause of their growth."""
+        return self.during_share >= self.before_share + 0.05
 
     @property
     def gained(self) -> float:

@@ -38,8 +38,12 @@ def find_lock(evidence: Evidence) -> Result:
 
 def _is_held(evidence: Evidence, function: FunctionChange, of: Changes) -> bool:
     added_s = (function.during - function.before) / NS
-    is_much = added_s >= LARGE_S if of.pair.before is None else function.z >= LIKELY_Z and added_s >= SMALLEST_S
+    is_much = added_s >= LARGE_S if of.pair.before is None else _is_more(function) and added_s >= SMALLEST_S
     return is_much and evidence.origin(function.function).is_own
+
+
+def _is_more(function: FunctionChange) -> bool:
+    return function.z_rate >= LIKELY_Z and function.has_larger_share
 
 
 def _finding(evidence: Evidence, holder: FunctionChange, of: Changes, instances: str) -> Finding:
@@ -57,8 +61,8 @@ def _finding(evidence: Evidence, holder: FunctionChange, of: Changes, instances:
         effect=Effect(
             waiting_s, "seconds of waiting per second", holder.before / NS if before else None, holder.during / NS
         ),
-        significance={"method": "weaker of rate and share of contentions, Poisson", "z": holder.z},
-        confidence="hint" if before is None else "strong" if holder.z >= STRONG_Z else "likely",
+        significance={"method": "rate of contentions, Poisson", "z": holder.z_rate},
+        confidence="hint" if before is None else "strong" if holder.z_rate >= STRONG_Z else "likely",
         evidence=of.pair.profile_ids,
         sql=of.sql,
         weight=holder.gained * waiting_s / (waiting_s + HALF_S),
@@ -69,7 +73,7 @@ def _before(holder: FunctionChange, of: Changes) -> str:
     seen = f"{count(holder.during_seen, 'contention')} in {seconds(of.pair.during.duration_s)}"
     if of.pair.before is None:
         return f"{seen}; there is no healthy profile to compare with"
-    return f"{seconds(holder.before / NS)} before ({seen}, z = {number(holder.z)})"
+    return f"{seconds(holder.before / NS)} before ({seen}, z = {number(holder.z_rate)})"
 
 
 def _waiters(evidence: Evidence, holder: str, instance: str) -> str:

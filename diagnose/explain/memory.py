@@ -8,7 +8,7 @@ one in between are equal.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from diagnose.explain.evidence import DURING, Evidence, Pair, ProfileRef
 from diagnose.explain.functions import Changes, FunctionChange, function_changes
@@ -16,7 +16,6 @@ from diagnose.explain.instances import where
 from diagnose.explain.result import LIKELY_Z, STRONG_Z, Result
 from diagnose.explain.wording import code, number, percent, seconds, short, size
 from diagnose.model import Confidence, Effect, Finding, Note, Subject
-from diagnose.pprof.significance import z_of_rate
 
 SMALLEST_GAIN = 0.2  # of the live heap
 SMALLEST_BYTES = 4_000_000
@@ -39,10 +38,10 @@ class Growth:
 def find_memory(evidence: Evidence) -> Result:
     pairs = [_with_first(evidence, pair) for pair in evidence.pairs("heap", "snapshot")]
     changes = [function_changes(evidence, pair, "inuse_space") for pair in pairs if pair.before]
-    changes = [_tested(each) for each in changes if each.functions]
+    changes = [each for each in changes if each.functions]
     if not changes:
         return Result()
-    sites = [(function, each) for each in changes for function in each.functions if _is_growth(function)]
+    sites = [(function, each) for each in changes for function in each.functions if _is_growth(function, each.pair)]
     if not sites:
         compared = [each for each in changes if _is_healthy(each.pair)]
         worst = max(compared, key=lambda each: each.all_during, default=None)
@@ -50,7 +49,9 @@ def find_memory(evidence: Evidence) -> Result:
     site, of = max(sites, key=lambda found: found[0].gained)
     growth = _growth(evidence, of.pair.during, site.function)
     sizes = {
-        each.pair.during.instance: found.gained if (found := each.of(site.function)) and _is_growth(found) else 0.0
+        each.pair.during.instance: found.gained
+        if (found := each.of(site.function)) and _is_growth(found, each.pair)
+        else 0.0
         for each in changes
     }
     return Result(
@@ -65,14 +66,6 @@ def _with_first(evidence: Evidence, pair: Pair) -> Pair:
     return pair if pair.before or first is None else Pair(first, pair.during)
 
 
-def _tested(changes: Changes) -> Changes:
-    """Of two snapshots within the incident the shares are alike already; there only the counts are tested."""
-    if _is_healthy(changes.pair):
-        return changes
-    functions = (replace(each, z=z_of_rate(each.before_seen, each.during_seen, 1, 1)) for each in changes.functions)
-    return replace(changes, functions=tuple(functions))
-
-
 def _is_healthy(pair: Pair) -> bool:
     return pair.before is not None and pair.before.trigger not in DURING
 
@@ -84,9 +77,11 @@ def _first(evidence: Evidence, again: ProfileRef) -> ProfileRef | None:
     return None if first is None or first.profile_id == again.profile_id else first
 
 
-def _is_growth(function: FunctionChange) -> bool:
+def _is_growth(function: FunctionChange, pair: Pair) -> bool:
+    """Of two snapshots within the incident the shares are alike already."""
     return (
-        function.z >= LIKELY_Z
+        function.z_rate >= LIKELY_Z
+        and (function.has_larger_share or not _is_healthy(pair))
         and function.gained >= SMALLEST_GAIN
         and function.during - function.before >= SMALLEST_BYTES
     )
@@ -110,7 +105,7 @@ def _finding(evidence: Evidence, site: FunctionChange, of: Changes, growth: Grow
     statement = (
         f"Live heap grew from {size(of.all_before)} to {size(of.all_during)}; {percent(site.during_share)} of it "
         f"({size(site.during)}) was allocated in {code(short(site.function))}{instances}, "
-        f"{size(site.before)} {earlier} (z = {number(site.z)})."
+        f"{size(site.before)} {earlier} (z = {number(site.z_rate)})."
     )
     line = evidence.hottest_line(of.pair.during, "inuse_space", site.function)
     return Finding(
@@ -118,7 +113,7 @@ def _finding(evidence: Evidence, site: FunctionChange, of: Changes, growth: Grow
         statement=statement + (_pace(growth) if is_healthy else ""),
         subject=Subject("function", site.function, evidence.origin(site.function).file or None, line or None),
         effect=Effect(site.during - site.before, "bytes", site.before, site.during),
-        significance={"method": "weaker of count and share of sampled allocations, Poisson", "z": site.z},
+        significance={"method": "count of sampled allocations, Poisson", "z": site.z_rate},
         confidence=_confidence(site, growth) if is_healthy else "likely",
         evidence=of.pair.profile_ids,
         sql=of.sql,
@@ -137,7 +132,7 @@ def _pace(growth: Growth | None) -> str:
 
 def _confidence(site: FunctionChange, growth: Growth | None) -> Confidence:
     shrinks = growth is not None and growth.of_function_bytes < 0
-    return "strong" if site.z >= STRONG_Z and not shrinks else "likely"
+    return "strong" if site.z_rate >= STRONG_Z and not shrinks else "likely"
 
 
 def _no_collection(during: ProfileRef, growth: Growth) -> Note:

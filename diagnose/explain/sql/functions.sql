@@ -1,6 +1,8 @@
 -- name: change
 -- What each function of the program's own did before (profile $before) and during the incident ($during): value per
--- second of the profile, share of all, and z of the change. What taking the profile itself cost is left out.
+-- second of the profile, share of all, and z of the change: the weaker of a test of the rate and one of the share, the
+-- rate alone when fewer than 10 observations of all functions are known from before. What taking the profile itself cost
+-- is left out.
 WITH own AS (
   SELECT
     own_function AS function,
@@ -21,10 +23,13 @@ SELECT
   coalesce(own.before / nullif(whole.before, 0), 0) AS before_share,
   coalesce(own.during / nullif(whole.during, 0), 0) AS during_share,
   own.before_seen, own.during_seen,
-  weaker(
-    z_of_rate(own.before_seen, own.during_seen, $before_s, $during_s),
-    z_of_share(own.before_seen, own.during_seen, whole.before_seen, whole.during_seen)
-  ) AS z,
+  z_of_rate(own.before_seen, own.during_seen, $before_s, $during_s) AS z_rate,
+  CASE
+    WHEN whole.before_seen < 10 THEN z_of_rate(own.before_seen, own.during_seen, $before_s, $during_s)
+    ELSE weaker(
+      z_of_rate(own.before_seen, own.during_seen, $before_s, $during_s),
+      z_of_share(own.before_seen, own.during_seen, whole.before_seen, whole.during_seen))
+  END AS z,
   whole.before / $before_s AS all_before, whole.during / $during_s AS all_during
 FROM own, whole
 ORDER BY own.during / $during_s - own.before / $before_s DESC, own.function;
@@ -39,7 +44,7 @@ WITH own AS (
 )
 SELECT
   function, 0.0 AS before, during / $during_s AS during, 0.0 AS before_share,
-  coalesce(during / nullif(sum(during) OVER (), 0), 0) AS during_share, 0.0 AS before_seen, during_seen, 0.0 AS z,
-  0.0 AS all_before, sum(during) OVER () / $during_s AS all_during
+  coalesce(during / nullif(sum(during) OVER (), 0), 0) AS during_share, 0.0 AS before_seen, during_seen, 0.0 AS z_rate,
+  0.0 AS z, 0.0 AS all_before, sum(during) OVER () / $during_s AS all_during
 FROM own
 ORDER BY during DESC, function;
