@@ -34,6 +34,10 @@ TRACE_ID_NAMES = frozenset({"traceid", "oteltraceid", "ddtraceid", "xtraceid"})
 SPAN_ID_NAMES = frozenset({"spanid", "otelspanid", "ddspanid", "xspanid"})
 
 
+class NoAnswer(UpstreamError):
+    """No connection, or no answer in time; asking the same server something else would only cost more time."""
+
+
 @dataclass(frozen=True)
 class ActiveAlert:
     """An alert as the rule has it: without external labels; `active_at` is when the condition became true."""
@@ -151,9 +155,9 @@ class Prometheus:
             ) as response:
                 body = self._read(response, deadline)
         except requests.Timeout as err:
-            raise UpstreamError(f"Prometheus {self.name} did not answer within {self.timeout_s:g} s") from err
+            raise NoAnswer(f"Prometheus {self.name} did not answer within {self.timeout_s:g} s") from err
         except (requests.RequestException, OSError) as err:
-            raise UpstreamError(f"Prometheus {self.name} is unreachable: {_cause(err)}") from err
+            raise NoAnswer(f"Prometheus {self.name} is unreachable: {_cause(err)}") from err
         if response.status_code >= 300 and not body.lstrip().startswith(b"{"):
             raise UpstreamError(f"Prometheus {self.name} answered HTTP {response.status_code}")
         return body
@@ -165,7 +169,7 @@ class Prometheus:
             if len(body) > MAX_ANSWER_BYTES:
                 raise UpstreamError(f"Prometheus {self.name} answered more than {MAX_ANSWER_BYTES} bytes")
             if time.monotonic() > deadline:
-                raise UpstreamError(f"Prometheus {self.name} did not answer within {self.timeout_s:g} s")
+                raise NoAnswer(f"Prometheus {self.name} did not answer within {self.timeout_s:g} s")
         return bytes(body)
 
 

@@ -1,24 +1,28 @@
-"""Traces named by the labels of captured profiles: what the processes were working on while they were looked at."""
+"""Traces that the captured profiles themselves name: what those requests did is in the profile, line by line."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from diagnose.correlate.question import Found, Question, Readers
+from diagnose.correlate.question import Found, Question
 from diagnose.model import TraceRef
 from diagnose.store.profiles import labelled_traces
 
-CONFIDENCE = 0.3
+CONFIDENCE = 0.6
+MAX_TRACES = 20
 
 
-def find(question: Question, readers: Readers, so_far: Found) -> Found:  # noqa: ARG001  the signature of a strategy
-    """Those with the most samples first; nothing before the first profile is there."""
-    incident_id = question.episode.incident_id
-    rows = labelled_traces(readers.store, incident_id, question.trace_limit) if incident_id else []
-    return Found(tuple(_ref(row) for row in rows))
+def find(question: Question) -> Found:
+    """Nothing before the first capture of the incident is stored."""
+    incident_id = question.alert.incident_id
+    if incident_id is None:
+        return Found()
+    rows = labelled_traces(question.readers.store, incident_id, MAX_TRACES)
+    return Found(
+        tuple(
+            TraceRef(row["trace_id"], "profile_label", CONFIDENCE, evidence=_evidence(row["samples"], row["kind"]))
+            for row in rows
+        )
+    )
 
 
-def _ref(row: Mapping[str, Any]) -> TraceRef:
-    evidence = f"{row['samples']} samples of kind {row['kind']}"
-    return TraceRef(row["trace_id"], "profile_label", CONFIDENCE, evidence=evidence)
+def _evidence(samples: int, kind: str) -> str:
+    return f"label of {samples} {'stack' if samples == 1 else 'stacks'} in a {kind} profile of this incident"
