@@ -9,11 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diagnose.query import Limits, QueryAnswer, Snapshots, run_query
-
 from diagnose.config import Settings, SqlSettings
 from diagnose.errors import StoreBusy
 from diagnose.model import Accepted, AlertGroup
+from diagnose.query import Limits, QueryAnswer, Snapshots, run_query
 from diagnose.receive.grouping import incident_key, matching_rule
 from diagnose.store.alerts import save_group
 from diagnose.store.db import Store
@@ -45,7 +44,8 @@ class SmallService:
 
     def run_sql(self, sql: str, params: Mapping[str, Any], limit: int | None) -> QueryAnswer:
         limits = Limits.of(self.settings.sql, rows=limit)
-        return run_query(self.snapshots.newest(), sql, params, limits=limits)
+        with self.snapshots.newest() as snapshot:
+            return run_query(snapshot, sql, params, limits=limits)
 
     def ready_problems(self) -> list[str]:
         return self.problems

@@ -349,7 +349,7 @@ def test_rows_as_a_table(web, incident):
 def test_rows_in_other_formats(web, tmp_path):
     query = "SELECT 1 AS a, 'x' AS b"
     assert [[1, "x"]] == json.loads(ask(web, "sql", query, "--json").stdout)["rows"]
-    assert ["a,b", "1,x"] == ask(web, "sql", query, "--format", "csv").stdout.splitlines()
+    assert ['"a","b"', '1,"x"'] == ask(web, "sql", query, "--format", "csv").stdout.splitlines()
     file = tmp_path / "rows.parquet"
     ask(web, "sql", query, "--format", "parquet", "-o", file)
     assert [(1, "x")] == duckdb.execute("SELECT * FROM read_parquet(?)", [str(file)]).fetchall()

@@ -81,7 +81,7 @@ def test_an_error_is_a_page_too(web):
 
 
 def test_the_console_shows_rows(web, reported):
-    query = quote("SELECT incident_id, NULL AS nothing FROM incidents ORDER BY 1 LIMIT 1")
+    query = quote("SELECT incident_id, NULL AS nothing FROM incidents WHERE service_name = 'checkout'")
     page = web.get(f"/sql?q={query}")
 
     assert 200 == page.status

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from diagnose.config import Settings
 from diagnose.errors import DecodeError
+from diagnose.model import utc_now
+from diagnose.query import Limits, Snapshot, run_query
 from diagnose.store.db import Store
-from diagnose.store.export import export_incident
+from diagnose.store.export import export_all, export_incident
 from diagnose.store.incidents import incident_detail, list_incidents
 from diagnose.store.profiles import profile_body
 from diagnose.store.reports import get_report
@@ -52,4 +56,9 @@ class DirectoryReader:
         return profile_body(self._store, profile_id)
 
     def sql(self, text: str, params: Mapping[str, Any], form: str, limit: int | None) -> bytes:
-        raise NotImplementedError
+        limits = Limits.of(self._settings.sql, rows=limit)
+        with TemporaryDirectory() as folder:
+            file = Path(folder) / "snapshot.duckdb"
+            export_all(self._store, file)
+            snapshot = Snapshot(file, utc_now(), time.monotonic())
+            return run_query(snapshot, text, params, limits=limits).encode(form)

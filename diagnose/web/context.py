@@ -43,11 +43,18 @@ class Context:
     redactor: Redactor
     ingest_slots: Slots
     export_slots: Slots
+    sql_slots: Slots
 
     @classmethod
     def of(cls, service: Service) -> Context:
-        redactor = Redactor(service.settings.ingest.redact)
-        return cls(service, redactor, Slots("uploads", INGEST_AT_ONCE), Slots("exports", EXPORTS_AT_ONCE))
+        settings = service.settings
+        return cls(
+            service,
+            Redactor(settings.ingest.redact),
+            ingest_slots=Slots("uploads", INGEST_AT_ONCE),
+            export_slots=Slots("exports", EXPORTS_AT_ONCE),
+            sql_slots=Slots("queries", settings.sql.workers),
+        )
 
 
 def current_context() -> Context:

@@ -5,19 +5,24 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, Response, g, request
 
 from diagnose.errors import DecodeError, QueryError
 from diagnose.query import QueryAnswer
 from diagnose.store.audit import save_query
 from diagnose.web.bodies import read_body
-from diagnose.web.context import current_service
+from diagnose.web.context import current_context
 from diagnose.web.security import needs
 from diagnose.web.shapes import json_body
 
 sql = Blueprint("sql", __name__, url_prefix="/api/v1")
 SQL_BYTES = 1_048_576
-FORMATS = ("json", "csv", "arrow", "parquet")
+FORMATS = {
+    "json": "application/json",
+    "csv": "text/csv",
+    "arrow": "application/vnd.apache.arrow.stream",
+    "parquet": "application/vnd.apache.parquet",
+}
 
 
 @sql.post("/sql")
@@ -35,16 +40,19 @@ def query() -> Response:
         raise DecodeError("limit must be a whole number above 0", field="limit")
     if form not in FORMATS:
         raise DecodeError(f"format must be one of {', '.join(FORMATS)}", field="format")
-    raise NotImplementedError
+    answer = ask(text, params, limit=limit, who=g.who)
+    return Response(answer.encode(form), mimetype=FORMATS[form])
 
 
 def ask(text: str, params: Mapping[str, Any], *, limit: int | None, who: str) -> QueryAnswer:
-    """Run it and write down who asked what and how it ended. Raises QueryError."""
-    service = current_service()
+    """Run it and write down who asked what and how it ended. Raises QueryError; StoreBusy when too many run."""
+    context = current_context()
+    service = context.service
     try:
-        found = service.run_sql(text, params, limit)
+        with context.sql_slots.one():
+            found = service.run_sql(text, params, limit)
     except QueryError as err:
         save_query(service.store, who, text, outcome=err.code)
         raise
-    save_query(service.store, who, text, elapsed_ms=found.elapsed_ms, row_count=len(found.rows))
+    save_query(service.store, who, text, elapsed_ms=found.elapsed_ms, row_count=found.row_count)
     return found
