@@ -119,7 +119,7 @@ def test_rows_come_with_types_and_the_time_of_the_snapshot(snapshot: Snapshot):
 def test_values_that_json_cannot_hold_are_written_so_that_nothing_is_lost(snapshot: Snapshot):
     sql = (
         "SELECT 9007199254740993::BIGINT, 12.50::DECIMAL(9,2), 'nan'::DOUBLE, '-inf'::DOUBLE, MAP {'a': 'b'}, "
-        "{'x': 1, 'y': [1, 2]}, 'abc'::BLOB, NULL, true, [1.5], DATE '2026-11-24', 1::UTINYINT"
+        "{'x': 1, 'y': [1, 2]}, 'abc'::BLOB, NULL, true, [1.5::DOUBLE], DATE '2026-11-24', 1::UTINYINT"
     )
 
     expected = [

@@ -1,0 +1,253 @@
+"""
+The story: an alert comes in, a report goes out. Every step is one call to a stage; the stages do not know each other.
+
+    webhook → save_group (committed, then 202) → investigate:
+        traces now, because exemplars are overwritten within minutes
+        captures of the sick instances meanwhile; after the cheap ones: findings → revision 1
+        after the CPU profile: traces again, findings → revision 2
+    resolved → captures once more, for the comparison with health → the last revision
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Protocol
+
+from diagnose.capture.round import RoundRequest, run_round
+from diagnose.capture.targets import TargetDirectory, choose
+from diagnose.config import Rule, Settings
+from diagnose.correlate import Correlation, Readers, correlate
+from diagnose.explain import explain
+from diagnose.model import Accepted, Alert, AlertGroup, Capture, Episode, IncidentKey, Note, Target, Trigger, utc_now
+from diagnose.prometheus import Prometheus
+from diagnose.receive.grouping import capture_kinds, incident_key, matching_rule
+from diagnose.report.incident import build_report
+from diagnose.report.render import render_html, render_json, render_markdown
+from diagnose.store.alerts import save_enrichment, save_group
+from diagnose.store.captures import mark_lost
+from diagnose.store.db import Store
+from diagnose.store.incidents import (
+    add_timeline,
+    episodes_of,
+    get_incident,
+    open_incidents,
+    route_labels_of,
+    save_timing,
+    save_traces,
+)
+from diagnose.store.metrics import save_exemplars
+from diagnose.store.reports import next_revision, save_revision
+from diagnose.telemetry import ALERTS, get_logger
+from diagnose.threads import CaptureRounds, OneAtATime
+
+log = get_logger(__name__)
+CHEAP_EVIDENCE_S = 4.0  # the first report does not wait longer for the snapshots
+INCIDENTS_AT_ONCE = 8
+CAPTURES_AT_ONCE = 32
+PROFILES_CAPTURED = "profiles captured"
+
+
+class Wakeable(Protocol):
+    def wake(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to capture for an incident, and from whom."""
+
+    targets: tuple[Target, ...]
+    kinds: tuple[str, ...]
+    rule: Rule
+
+
+class Pipeline:
+    """Give it alert groups with `receive`; it works in threads of its own until `stop`."""
+
+    def __init__(
+        self,
+        store: Store,
+        settings: Settings,
+        prometheus: list[Prometheus],
+        directory: TargetDirectory,
+        outbox: Wakeable,
+    ) -> None:
+        self.store = store
+        self.settings = settings
+        self.readers = Readers(store, prometheus, settings)
+        self.directory = directory
+        self.outbox = outbox
+        self.stopping = threading.Event()
+        self._incidents = OneAtATime(INCIDENTS_AT_ONCE, "incident")
+        self._captures = ThreadPoolExecutor(max_workers=CAPTURES_AT_ONCE, thread_name_prefix="capture")
+
+    def receive(self, group: AlertGroup) -> Accepted:
+        """Commit *group*, then let the work begin. Returns after the commit; a redelivered message changes nothing."""
+        accepted = save_group(
+            self.store,
+            group,
+            self._key_of,
+            quiet=self.settings.incidents.quiet,
+            ignore_labels=self.settings.incidents.ignore_labels,
+        )
+        acknowledged_at = utc_now()
+        ALERTS.labels("accepted").inc(accepted.accepted)
+        ALERTS.labels("duplicate").inc(accepted.duplicates)
+        for incident_id in accepted.opened:
+            self._incidents.submit(incident_id, "timing", partial(self._save_ack, incident_id, acknowledged_at))
+        for incident_id in dict.fromkeys((*accepted.opened, *accepted.reopened, *accepted.grown)):
+            self._incidents.submit(incident_id, "investigate", partial(self.investigate, incident_id))
+        for incident_id in accepted.resolved:
+            self._incidents.submit(incident_id, "conclude", partial(self.conclude, incident_id))
+        return accepted
+
+    def resume(self) -> None:
+        """At start-up: mark what a crash cut off and take up the incidents that are still open."""
+        lost = mark_lost(self.store)
+        for incident in open_incidents(self.store):
+            if incident.incident_id in lost or next_revision(self.store, incident.incident_id) == 1:
+                work = partial(self.investigate, incident.incident_id)
+                self._incidents.submit(incident.incident_id, "investigate", work)
+
+    def investigate(self, incident_id: str) -> None:
+        """
+        From firing alerts to the report with the CPU profile.
+
+        Run again when another alert joins: it then captures only what is missing and puts out one more revision.
+        """
+        episodes = [each for each in episodes_of(self.store, incident_id) if each.status == "firing"]
+        plan = self.plan(incident_id, episodes)
+        rounds = self._start_rounds(incident_id, plan, "alert")
+        missing = self.attach_traces(incident_id, episodes)
+        if next_revision(self.store, incident_id) == 1:
+            rounds.wait_for_cheap(CHEAP_EVIDENCE_S)
+            self.publish(incident_id, "first evidence", missing)
+            if not plan.targets:
+                return
+        rounds.wait()
+        missing = self.attach_traces(incident_id, episodes)
+        self.publish(incident_id, PROFILES_CAPTURED, missing)
+
+    def conclude(self, incident_id: str) -> None:
+        """All alerts ended: profiles of the healthy state for the comparison, then the last revision."""
+        episodes = episodes_of(self.store, incident_id)
+        self._start_rounds(incident_id, self.plan(incident_id, episodes), "resolved").wait()
+        missing = self.attach_traces(incident_id, episodes)
+        self.publish(incident_id, "resolved", missing)
+
+    def plan(self, incident_id: str, episodes: Iterable[Episode]) -> Plan:
+        """The union of what the rules of all *episodes* ask for; kinds in the order of the first rule."""
+        route_labels = route_labels_of(self.store, incident_id)
+        kinds: dict[str, None] = {}
+        targets: dict[tuple[str, str], Target] = {}
+        rules: list[Rule] = []
+        for episode in episodes:
+            rule = matching_rule(episode.labels, self.settings)
+            if rule is None:
+                continue
+            rules.append(rule)
+            kinds |= dict.fromkeys(capture_kinds(rule, route_labels, episode.annotations))
+            for target in self._chosen(episode, rule):
+                targets[target.name, target.instance] = target
+        if not targets and kinds:
+            add_timeline(self.store, incident_id, "capture", "no target of the allow-list belongs to these alerts")
+        rule = max(rules, key=lambda each: each.seconds, default=Rule())
+        return Plan(tuple(targets.values()), tuple(kinds), rule)
+
+    def _chosen(self, episode: Episode, rule: Rule) -> tuple[Target, ...]:
+        sick, peer = choose(self.directory.for_labels(episode.labels), episode.labels, rule.instances)
+        return (*sick, *([peer] if peer else []))
+
+    def attach_traces(self, incident_id: str, episodes: Iterable[Episode]) -> list[Note]:
+        """Find the traces of each alert, keep them with the exemplars they were found by. Says what was missing."""
+        missing: list[Note] = []
+        for episode in episodes:
+            found = correlate(episode, self.readers)
+            self._keep(incident_id, episode, found)
+            missing += found.missing
+        return missing
+
+    def _keep(self, incident_id: str, episode: Episode, found: Correlation) -> None:
+        save_enrichment(self.store, episode.episode_id, expr=found.expr, active_at=found.active_at, value=found.value)
+        save_exemplars(self.store, found.exemplars)
+        new = save_traces(self.store, incident_id, found.traces)
+        if found.exemplars:
+            self.save_step(incident_id, "webhook_to_first_exemplar")
+        if new:
+            add_timeline(self.store, incident_id, "traces", f"{new} traces found for {episode.alertname}")
+
+    def _start_rounds(self, incident_id: str, plan: Plan, trigger: Trigger) -> CaptureRounds:
+        rounds = CaptureRounds(self._captures)
+        for target in plan.targets:
+            rounds.start(partial(self._capture, incident_id, target, plan, trigger))
+        return rounds
+
+    def _capture(
+        self, incident_id: str, target: Target, plan: Plan, trigger: Trigger, on_cheap: Callable[[], None]
+    ) -> list[Capture]:
+        request = RoundRequest(
+            incident_id=incident_id,
+            trigger=trigger,
+            kinds=plan.kinds,
+            seconds=plan.rule.seconds,
+            cooldown=plan.rule.cooldown,
+            max_per_hour=plan.rule.max_per_hour,
+            on_first_request=partial(self.save_step, incident_id, "webhook_to_first_capture_request"),
+        )
+        return run_round(self.store, target, request, on_cheap=on_cheap, stop=self.stopping)
+
+    def publish(self, incident_id: str, reason: str, missing: Iterable[Note] = ()) -> int:
+        """Explain what is stored now and put out the next revision of the report. Returns its number."""
+        revision = next_revision(self.store, incident_id)
+        explanation = explain(self.store, incident_id)
+        explanation = replace(explanation, missing=list(dict.fromkeys((*missing, *explanation.missing))))
+        report = build_report(
+            self.store,
+            incident_id,
+            explanation,
+            revision=revision,
+            reason=reason,
+            external_url=self.settings.server.external_url,
+        )
+        save_revision(
+            self.store,
+            incident_id,
+            revision,
+            reason,
+            explanation.findings,
+            ruled_out=explanation.ruled_out,
+            missing=explanation.missing,
+            html=render_html(report),
+            markdown=render_markdown(report),
+            json_text=render_json(report),
+            sinks=[sink.name for sink in self.settings.sinks],
+        )
+        self.save_step(incident_id, "webhook_to_first_report")
+        if reason == PROFILES_CAPTURED:
+            self.save_step(incident_id, "webhook_to_cpu_report")
+        self.outbox.wake()
+        log.info("report published", incident=incident_id, revision=revision, findings=len(explanation.findings))
+        return revision
+
+    def save_step(self, incident_id: str, step: str, at: datetime | None = None) -> None:
+        """How long after the incident's first webhook a step was reached; only the first time counts."""
+        opened_at = get_incident(self.store, incident_id).opened_at
+        save_timing(self.store, incident_id, step, ((at or utc_now()) - opened_at).total_seconds() * 1000)
+
+    def _save_ack(self, incident_id: str, acknowledged_at: datetime) -> None:
+        self.save_step(incident_id, "webhook_to_ack", acknowledged_at)
+
+    def _key_of(self, alert: Alert) -> IncidentKey | None:
+        if matching_rule(alert.labels, self.settings) is None:
+            return None
+        return incident_key(alert.labels, self.settings)
+
+    def stop(self) -> None:
+        """Interrupt captures that run and wait for the threads; what is unfinished is found again at the next start."""
+        self.stopping.set()
+        self._incidents.stop()
+        self._captures.shutdown(wait=True, cancel_futures=True)
