@@ -1,98 +1,158 @@
 """
-One incident, or everything, as a DuckDB file of its own: tables, the documented views and macros, comments.
+DuckDB files that stand alone: what belongs to one incident, or everything for readers of SQL.
 
-The file is written with STORAGE_VERSION 'v1.0.0', which DuckDB 1.0 to 2.x open, and names no catalogue anywhere, so it
-works under any file name. The SQL of every finding runs on it unchanged.
+Such a file has the tables, views, macros and comments of the service in one database and names no other, so it answers
+the same SQL under any file name, in DuckDB 1.4, 1.5 and 2.0. It is written beside its place and renamed when complete.
 """
 
 from __future__ import annotations
 
-import os
+import re
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import duckdb
 
 from diagnose.errors import NotFound, StoreError
-from diagnose.store.db import Store, create_views, fetch
+from diagnose.model import utc_now
+from diagnose.store.db import FILES, Store, create_views, fetch, migrations
 from diagnose.store.queries import load_queries
 
-STORAGE_VERSION = "v1.0.0"
-PRIVATE = frozenset({"schema_version", "sql_audit", "rejected_request", "received_body"})  # nothing a reader needs
-TABLES = "SELECT table_name, comment FROM duckdb_tables() WHERE database_name IN ('control', 'telemetry')"
-Rows = Callable[[str], str]  # table → the SELECT of its rows
+STORAGE_VERSION = "v1.0.0"  # the oldest format that DuckDB 1.4 writes and everything newer reads
+MAX_SPANS = 200_000
+MAX_POINTS = 500_000
+QUERIES = load_queries("export")
+
+OF_INCIDENT = ("incident", "incident_trace", "finding", "note", "report", "delivery", "timeline_entry", "timing")
+STATEMENTS = (
+    "trace_spans",
+    "window_spans",
+    "points",
+    "histograms",
+    "exemplars",
+    "series",
+    "resources",
+    "profiles",
+    "samples",
+    "stacks",
+    "nodes",
+    "frames",
+    "functions",
+    "captures",
+    "episodes",
+    "alert_events",
+    "messages",
+)  # in this order: the later ones look at what the earlier ones brought
+PRIVATE = frozenset({"schema_version", "sql_audit", "rejected_request", "received_body"})  # the service's own business
+BODIES = {"profile": "body", "message": "body"}  # large, and no view shows them
+PARAMETER = re.compile(r"\$(\w+)")
+Fill = Callable[[duckdb.DuckDBPyConnection], None]
 
 
 def export_incident(store: Store, incident_id: str, path: Path) -> None:
     """
-    Write what belongs to one incident to *path*: its rows, traces, profiles, the healthy time they are compared with.
+    Write the rows of one incident to *path*: what was received, decided and found, its traces, and of the services in
+    them the spans and metrics from 15 minutes before its start, with the profiles it is compared with.
 
-    The file appears when it is complete. Raises NotFound, and StoreError when it cannot be written.
+    At most MAX_SPANS spans and MAX_POINTS points of each kind beside those of its traces, the newest. Raises NotFound,
+    and StoreError when the file cannot be written.
     """
-    if not store.rows("SELECT 1 FROM incident WHERE incident_id = ?", [incident_id]):
-        raise NotFound(f"no incident {incident_id}")
-    queries = load_queries("export")
-    _export(store, path, list(queries), lambda table: queries[table], {"incident_id": incident_id})
+    scope = _scope(store, incident_id)
+
+    def fill(cursor: duckdb.DuckDBPyConnection) -> None:
+        for table in OF_INCIDENT:
+            _run(cursor, f"INSERT INTO {table} SELECT * FROM control.{table} WHERE incident_id = $incident_id", scope)  # noqa: S608
+        for name in STATEMENTS:
+            _run(cursor, QUERIES[name], scope)
+
+    _write(store, path, fill)
 
 
-def export_all(store: Store, path: Path) -> None:
-    """Write every table to *path*, as of one moment."""
-    tables = [row["table_name"] for row in store.rows(TABLES) if row["table_name"] not in PRIVATE]
-    _export(store, path, tables, lambda table: f"SELECT * FROM {table}", {})  # noqa: S608  our own table names
+def export_all(store: Store, path: Path, *, bodies: bool = True) -> datetime:
+    """
+    Write everything the views show to *path*; the result is the moment whose state it has.
+
+    Without *bodies* the original bytes of profiles and messages are left empty. Raises StoreError.
+    """
+    as_of = utc_now()
+
+    def fill(cursor: duckdb.DuckDBPyConnection) -> None:
+        for database in FILES:
+            for table in _tables(cursor, database):
+                emptied = "" if bodies or table not in BODIES else f"REPLACE (''::BLOB AS {BODIES[table]})"
+                cursor.execute(f"INSERT INTO {table} SELECT * {emptied} FROM {database}.{table}")  # noqa: S608
+
+    _write(store, path, fill)
+    return as_of
 
 
-def _export(store: Store, path: Path, tables: list[str], rows_of: Rows, params: dict[str, str]) -> None:
-    name = f"export_{secrets.token_hex(8)}"
-    partial = path.with_name(f".{path.name}.{name}")
-    cursor = store.cursor()
+def _scope(store: Store, incident_id: str) -> dict[str, Any]:
+    """The parameters of all statements."""
+    found = store.rows(QUERIES["incident_scope"], {"incident_id": incident_id, "now": utc_now()})
+    if not found:
+        raise NotFound(f"no incident {incident_id!r}")
+    scope = found[0] | {"incident_id": incident_id, "max_spans": MAX_SPANS, "max_points": MAX_POINTS}
+    beside = store.rows(QUERIES["incident_span_services"], {"trace_ids": scope["trace_ids"]})
+    scope["services"] = sorted({scope["service"], *(row["service_name"] for row in beside)})
+    wanted = {name: scope[name] for name in ("incident_id", "services", "since", "until")}
+    scope["profile_ids"] = [row["profile_id"] for row in store.rows(QUERIES["incident_profiles"], wanted)]
+    return scope
+
+
+def _run(cursor: duckdb.DuckDBPyConnection, sql: str, scope: dict[str, Any]) -> None:
+    """One statement, with those of the parameters that it names."""
+    cursor.execute(sql, {name: scope[name] for name in set(PARAMETER.findall(sql))})
+
+
+def _tables(cursor: duckdb.DuckDBPyConnection, database: str) -> list[str]:
+    known = "SELECT table_name FROM duckdb_tables() WHERE database_name = $database ORDER BY table_oid"
+    names = [row["table_name"] for row in fetch(cursor, known, {"database": database})]
+    return [name for name in names if name not in PRIVATE]
+
+
+def _write(store: Store, path: Path, fill: Fill) -> None:
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        _attach(cursor, partial, name)
-        try:
-            _copy(cursor, name, tables, rows_of, params)
-            _add_views(store, name)
-        finally:
-            cursor.execute(f"DETACH {name}")
-        os.replace(partial, path)
-    except (duckdb.IOException, OSError) as err:
+        with _new_database(store, part) as cursor:
+            _create_tables(cursor)
+            create_views(cursor)
+            cursor.execute("BEGIN TRANSACTION")  # one state of both databases
+            fill(cursor)
+            cursor.execute("COMMIT")
+        part.replace(path)
+    except (duckdb.Error, OSError) as err:
         raise StoreError(f"{path} cannot be written: {err}") from err
     finally:
-        cursor.close()
-        partial.unlink(missing_ok=True)
-        partial.with_name(f"{partial.name}.wal").unlink(missing_ok=True)
+        for left in (part, part.with_name(f"{part.name}.wal")):
+            left.unlink(missing_ok=True)
 
 
-def _attach(cursor: duckdb.DuckDBPyConnection, file: Path, name: str) -> None:
-    quoted = str(file).replace("'", "''")
-    cursor.execute(f"ATTACH '{quoted}' AS {name} (STORAGE_VERSION '{STORAGE_VERSION}')")
-
-
-def _copy(
-    cursor: duckdb.DuckDBPyConnection, name: str, tables: list[str], rows_of: Rows, params: dict[str, str]
-) -> None:
-    """All tables in one transaction: the rows of one moment. Tables that are not listed are there, but empty."""
-    comments = {row["table_name"]: row["comment"] for row in fetch(cursor, TABLES)}
-    cursor.execute("BEGIN TRANSACTION")
-    for table in tables:
-        _create(cursor, name, table, rows_of(table).replace("{export}", name), params)
-    for table in comments.keys() - set(tables):
-        _create(cursor, name, table, f"SELECT * FROM {table} LIMIT 0", {})  # noqa: S608  our own table names
-    for table, comment in comments.items():
-        if comment:
-            cursor.execute(f"COMMENT ON TABLE {name}.{table} IS '{comment.replace(chr(39), chr(39) * 2)}'")
-    cursor.execute("COMMIT")
-
-
-def _create(cursor: duckdb.DuckDBPyConnection, name: str, table: str, rows: str, params: dict[str, str]) -> None:
-    used = {key: value for key, value in params.items() if f"${key}" in rows}
-    cursor.execute(f"CREATE TABLE {name}.{table} AS {rows}", used)
-
-
-def _add_views(store: Store, name: str) -> None:
+@contextmanager
+def _new_database(store: Store, file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    """A cursor whose only database is the new *file*; it is complete when this ends."""
+    name = f"export_{secrets.token_hex(6)}"
     cursor = store.cursor()
+    quoted = str(file).replace("'", "''")
     try:
-        cursor.execute(f"SET search_path = '{name}'")
-        create_views(cursor)
-        cursor.execute(f"CHECKPOINT {name}")
+        cursor.execute(f"ATTACH '{quoted}' AS {name} (STORAGE_VERSION '{STORAGE_VERSION}')")
+        try:
+            cursor.execute(f"USE {name}")
+            yield cursor
+            cursor.execute(f"CHECKPOINT {name}")
+        finally:
+            with suppress(duckdb.TransactionException):
+                cursor.execute("ROLLBACK")  # of what failed; when all is committed there is nothing to roll back
+            cursor.execute("USE memory")
+            cursor.execute(f"DETACH {name}")
     finally:
         cursor.close()
+
+
+def _create_tables(cursor: duckdb.DuckDBPyConnection) -> None:
+    for database in FILES:
+        for script in migrations(database):
+            cursor.execute(script)

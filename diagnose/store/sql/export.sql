@@ -1,108 +1,132 @@
--- What of each table belongs to one incident, in this order: later statements read from the tables before them, which
--- stand in the database {export} already. A table without a block is exported empty.
+-- name: incident_span_services
+-- Services in the traces of an incident.
+SELECT DISTINCT service_name FROM telemetry.span WHERE trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
 
--- name: incident
-SELECT * FROM incident WHERE incident_id = $incident_id
+-- name: incident_scope
+-- What decides which rows belong to an incident: its traces, its own service, and until when it is of interest: five
+-- minutes after its end or after its last capture, whichever is later.
+SELECT
+  service_name AS service,
+  coalesce((SELECT list(trace_id ORDER BY rank) FROM control.incident_trace WHERE incident_id = $incident_id), []) AS trace_ids,
+  started_at,
+  started_at - INTERVAL 15 MINUTE AS since,
+  greatest(
+    coalesce(ended_at, $now),
+    (SELECT max(ended_at) FROM control.capture WHERE incident_id = $incident_id)
+  ) + INTERVAL 5 MINUTE AS until
+FROM control.incident WHERE incident_id = $incident_id
 
--- name: episode
-SELECT * FROM episode WHERE incident_id = $incident_id
-
--- name: alert_event
-SELECT * FROM alert_event WHERE episode_id IN (SELECT episode_id FROM {export}.episode)
-
--- name: message
-SELECT * FROM message WHERE message_id IN (SELECT message_id FROM {export}.alert_event)
-
--- name: incident_trace
-SELECT * FROM incident_trace WHERE incident_id = $incident_id
-
--- name: finding
-SELECT * FROM finding WHERE incident_id = $incident_id
-
--- name: note
-SELECT * FROM note WHERE incident_id = $incident_id
-
--- name: report
-SELECT * FROM report WHERE incident_id = $incident_id
-
--- name: delivery
-SELECT * FROM delivery WHERE incident_id = $incident_id
-
--- name: timeline_entry
-SELECT * FROM timeline_entry WHERE incident_id = $incident_id
-
--- name: timing
-SELECT * FROM timing WHERE incident_id = $incident_id
-
--- name: span
--- The spans of its traces, and those of all services in them around the incident: newest first, so that the healthy
--- time just before it is in.
-WITH around AS (
-  SELECT started_at - INTERVAL 15 MINUTE AS since, coalesce(ended_at, now()) + INTERVAL 1 MINUTE AS until, service_name
-  FROM {export}.incident
-), services AS (
-  SELECT service_name FROM around
-  UNION
-  SELECT service_name FROM span WHERE trace_id IN (SELECT trace_id FROM {export}.incident_trace)
-), chosen AS (
-  SELECT span.* FROM span WHERE trace_id IN (SELECT trace_id FROM {export}.incident_trace)
-  UNION
-  SELECT span.* FROM span, around
-  WHERE span.start_time BETWEEN around.since AND around.until AND span.service_name IN (SELECT service_name FROM services)
+-- name: incident_profiles
+-- What the incident's captures brought, the three newest healthy captures of each kind and instance before it, what its
+-- findings name, and other profiles of these services in the window, newest first.
+SELECT profile_id FROM control.capture WHERE incident_id = $incident_id AND profile_id IS NOT NULL
+UNION
+(
+  SELECT profile_id FROM control.capture
+  WHERE trigger = 'baseline' AND profile_id IS NOT NULL AND requested_at < $until
+    AND service_name IN (SELECT unnest($services::VARCHAR[]))
+  QUALIFY row_number() OVER (
+    PARTITION BY service_name, service_instance_id, kind, phase ORDER BY requested_at DESC
+  ) <= 3
 )
-SELECT * FROM chosen ORDER BY start_time DESC LIMIT 200000
+UNION
+SELECT profile_id FROM telemetry.profile
+WHERE EXISTS (
+  SELECT 1 FROM (
+    SELECT sql FROM control.finding WHERE incident_id = $incident_id
+    UNION ALL
+    SELECT sql FROM control.note WHERE incident_id = $incident_id
+  ) AS written WHERE contains(written.sql, profile.profile_id)
+)
+UNION
+(
+  SELECT profile_id FROM telemetry.profile
+  WHERE service_name IN (SELECT unnest($services::VARCHAR[])) AND started_at BETWEEN $since AND $until
+  ORDER BY started_at DESC LIMIT 200
+)
 
--- name: profile
--- What was captured for it, what its findings name, and what was captured of the same service in health before it.
-SELECT * FROM profile
-WHERE capture_id IN (SELECT capture_id FROM capture WHERE incident_id = $incident_id)
-  OR profile_id IN (SELECT profile_id FROM capture WHERE incident_id = $incident_id)
-  OR profile_id IN (SELECT unnest(evidence) FROM {export}.finding)
-  OR (service_name IN (SELECT service_name FROM {export}.incident)
-      AND started_at >= (SELECT started_at - INTERVAL 2 HOUR FROM {export}.incident)
-      AND started_at <= (SELECT coalesce(ended_at, now()) + INTERVAL 5 MINUTE FROM {export}.incident))
+-- name: trace_spans
+INSERT INTO span
+SELECT * FROM telemetry.span WHERE trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
+ORDER BY start_time DESC LIMIT $max_spans
 
--- name: capture
-SELECT * FROM capture
-WHERE incident_id = $incident_id OR capture_id IN (SELECT capture_id FROM {export}.profile)
+-- name: window_spans
+-- The other spans of these services, newest first.
+INSERT INTO span
+SELECT * FROM telemetry.span
+WHERE service_name IN (SELECT unnest($services::VARCHAR[])) AND start_time BETWEEN $since AND $until
+  AND trace_id NOT IN (SELECT unnest($trace_ids::VARCHAR[]))
+ORDER BY start_time DESC LIMIT $max_spans
 
--- name: sample
-SELECT * FROM sample WHERE profile_no IN (SELECT profile_no FROM {export}.profile)
+-- name: points
+-- What was asked of Prometheus reaches back further than what is pushed: it is little.
+INSERT INTO metric_point
+SELECT point.* FROM telemetry.metric_point AS point
+JOIN telemetry.metric_series AS series USING (series_id)
+WHERE series.service_name IN (SELECT unnest($services::VARCHAR[])) AND point."time" <= $until
+  AND point."time" >= CASE WHEN series.source = 'prometheus' THEN $since - INTERVAL 1 DAY ELSE $since END
+ORDER BY point."time" DESC LIMIT $max_points
 
--- name: stack
-SELECT * FROM stack WHERE stack_no IN (SELECT stack_no FROM {export}.sample)
+-- name: histograms
+INSERT INTO metric_histogram
+SELECT point.* FROM telemetry.metric_histogram AS point
+JOIN telemetry.metric_series AS series USING (series_id)
+WHERE series.service_name IN (SELECT unnest($services::VARCHAR[])) AND point."time" BETWEEN $since AND $until
+ORDER BY point."time" DESC LIMIT $max_points
 
--- name: node
-SELECT * FROM node WHERE node_no IN (SELECT unnest(nodes) FROM {export}.stack)
+-- name: exemplars
+INSERT INTO exemplar
+SELECT example.* FROM telemetry.exemplar AS example
+LEFT JOIN telemetry.metric_series AS series USING (series_id)
+WHERE example.trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
+  OR (series.service_name IN (SELECT unnest($services::VARCHAR[])) AND example."time" BETWEEN $since AND $until)
+ORDER BY example."time" DESC LIMIT $max_points
 
--- name: frame
-SELECT * FROM frame WHERE frame_no IN (SELECT unnest(frames) FROM {export}.stack)
+-- name: series
+INSERT INTO metric_series
+SELECT * FROM telemetry.metric_series WHERE series_id IN (
+  SELECT series_id FROM metric_point UNION SELECT series_id FROM metric_histogram UNION SELECT series_id FROM exemplar
+)
 
--- name: function
-SELECT * FROM function
-WHERE function_no IN (SELECT function_no FROM {export}.node) OR function_no IN (SELECT function_no FROM {export}.frame)
-  OR function_no IN (SELECT own_no FROM {export}.stack)
+-- name: resources
+INSERT INTO resource
+SELECT * FROM telemetry.resource WHERE resource_id IN (
+  SELECT resource_id FROM span UNION SELECT resource_id FROM metric_series
+)
 
--- name: metric_series
-SELECT * FROM metric_series
-WHERE service_name IN (SELECT service_name FROM {export}.incident UNION SELECT service_name FROM {export}.span)
+-- name: profiles
+INSERT INTO profile SELECT * FROM telemetry.profile WHERE profile_id IN (SELECT unnest($profile_ids::VARCHAR[]))
 
--- name: metric_point
-SELECT metric_point.* FROM metric_point, {export}.incident
-WHERE series_id IN (SELECT series_id FROM {export}.metric_series)
-  AND "time" BETWEEN incident.started_at - INTERVAL 1 HOUR AND coalesce(incident.ended_at, now()) + INTERVAL 5 MINUTE
+-- name: samples
+INSERT INTO sample SELECT * FROM telemetry.sample WHERE profile_no IN (SELECT profile_no FROM profile)
 
--- name: metric_histogram
-SELECT metric_histogram.* FROM metric_histogram, {export}.incident
-WHERE series_id IN (SELECT series_id FROM {export}.metric_series)
-  AND "time" BETWEEN incident.started_at - INTERVAL 1 HOUR AND coalesce(incident.ended_at, now()) + INTERVAL 5 MINUTE
+-- name: stacks
+INSERT INTO stack SELECT * FROM telemetry.stack WHERE stack_no IN (SELECT stack_no FROM sample)
 
--- name: exemplar
-SELECT exemplar.* FROM exemplar, {export}.incident
-WHERE trace_id IN (SELECT trace_id FROM {export}.incident_trace)
-  OR (series_id IN (SELECT series_id FROM {export}.metric_series)
-      AND "time" BETWEEN incident.started_at - INTERVAL 15 MINUTE AND coalesce(incident.ended_at, now()) + INTERVAL 1 MINUTE)
+-- name: nodes
+INSERT INTO node SELECT * FROM telemetry.node WHERE node_no IN (SELECT unnest(nodes) FROM stack)
 
--- name: resource
-SELECT * FROM resource
-WHERE resource_id IN (SELECT resource_id FROM {export}.span) OR resource_id IN (SELECT resource_id FROM {export}.metric_series)
+-- name: frames
+INSERT INTO frame SELECT * FROM telemetry.frame WHERE frame_no IN (SELECT unnest(frames) FROM stack)
+
+-- name: functions
+INSERT INTO function
+SELECT * FROM telemetry.function WHERE function_no IN (
+  SELECT function_no FROM node UNION SELECT function_no FROM frame UNION SELECT own_no FROM stack
+)
+
+-- name: captures
+-- The incident's own, and those that brought another profile that is here.
+INSERT INTO capture
+SELECT * FROM control.capture
+WHERE incident_id = $incident_id OR (incident_id IS NULL AND profile_id IN (SELECT unnest($profile_ids::VARCHAR[])))
+
+-- name: episodes
+INSERT INTO episode SELECT * FROM control.episode WHERE incident_id = $incident_id
+
+-- name: alert_events
+INSERT INTO alert_event
+SELECT * FROM control.alert_event WHERE episode_id IN (SELECT episode_id FROM episode)
+
+-- name: messages
+INSERT INTO message SELECT * FROM control.message WHERE message_id IN (SELECT message_id FROM alert_event)

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import duckdb
+import pytest
+
+from diagnose.errors import NotFound, StoreError
+from diagnose.model import Effect, Exemplar, Finding, IncidentKey, Note, Subject, TraceRef, from_unix_ns
+from diagnose.pprof.codec import decode
+from diagnose.pprof.kinds import guess_kind
+from diagnose.receive.otlp import PROTOBUF, decode_metrics, decode_traces
+from diagnose.store.alerts import save_group
+from diagnose.store.db import Store
+from diagnose.store.export import export_all, export_incident
+from diagnose.store.incidents import add_timeline, save_timing, save_traces
+from diagnose.store.metrics import save_exemplars, save_metrics, save_series
+from diagnose.store.profiles import save_profile
+from diagnose.store.reports import save_revision
+from diagnose.store.spans import save_spans
+from tests.builders import alert, group
+from tests.otlp import RECORDED as OTLP
+from tests.otlp import START_NS, span, traces
+from tests.pprof.small import RECORDED, cpu_profile
+from tests.recorded_incident import open_incident, save_capture
+
+START = from_unix_ns(START_NS)
+TELEMETRY_VIEWS = ("spans", "metrics", "histograms", "exemplars", "profiles", "profile_samples")
+CONTROL_VIEWS = ("incidents", "alerts", "alert_events", "incident_traces", "captures", "findings", "deliveries")
+CALLS = (
+    "timeline('{incident}')",
+    "trace('{trace}')",
+    "span_cpu('{trace}')",
+    "top_functions('{new}', 'cpu')",
+    "flamegraph('{new}', 'cpu')",
+    "profile_diff('{base}', '{new}', 'cpu')",
+    "compare_attributes('checkout', TIMESTAMPTZ '2026-11-24', TIMESTAMPTZ '2026-11-25')",
+    "service_map(TIMESTAMPTZ '2026-11-24', TIMESTAMPTZ '2026-11-25')",
+)
+
+
+class Filled:
+    """A store with one incident of `checkout` about recorded telemetry, and things that do not belong to it."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        for name in ("cpu", "error"):
+            save_spans(store, decode_traces((OTLP / f"{name}-traces.bin").read_bytes(), PROTOBUF))
+            save_metrics(store, decode_metrics((OTLP / f"{name}-metrics.bin").read_bytes(), PROTOBUF))
+        save_spans(store, decode_traces(traces(span("00000000000000aa", start_s=-3600)), PROTOBUF))
+        save_spans(store, decode_traces(traces(span("00000000000000ab"), service="unrelated"), PROTOBUF))
+        self.incident = open_incident(store, START + timedelta(seconds=8), START + timedelta(minutes=2))
+        self.other = self._unrelated_incident()
+        self.trace = self._trace()
+        save_traces(
+            store, self.incident, [TraceRef(self.trace, "exemplar", 1.0), TraceRef("cd" * 16, "span_search", 0.5)]
+        )
+        self.base = self._capture(None, "error-profile.pb.gz", trigger="baseline", at=START - timedelta(hours=1))
+        self.new = self._capture(self.incident, "cpu-profile.pb.gz", trigger="alert", at=START + timedelta(seconds=9))
+        self.unrelated = save_profile(
+            store,
+            cpu_profile({"other.main": 1}),
+            b"other",
+            service="unrelated",
+            instance="",
+            kind="cpu",
+            basis="interval",
+        ).profile_id
+        labels = {"job": "checkout"}
+        save_series(store, "up", "", "checkout", [(labels, [(START - timedelta(hours=5), 1.0)])])
+        save_exemplars(store, [Exemplar("latency", labels, self.trace, "", 0.5, START)])
+        self.sql = (
+            f"SELECT z, significant FROM profile_diff('{self.base}', '{self.new}', 'cpu') "  # noqa: S608  a finding's
+            "WHERE function = 'main.faultBurnCPU'"
+        )
+        self._report()
+
+    def _unrelated_incident(self) -> str:
+        received = group(alert(starts_at=START, job="unrelated"), received_at=START)
+        key = IncidentKey("unrelated", "unrelated")
+        return save_group(self.store, received, lambda _: key, quiet=timedelta(minutes=15)).incidents[0]
+
+    def _trace(self) -> str:
+        file = next(file for file in RECORDED if file.name == "cpu-profile.pb.gz")
+        labelled = {sample.labels.get("trace_id") for sample in decode(file.read_bytes()).samples}
+        found = self.store.rows("SELECT DISTINCT trace_id FROM spans ORDER BY trace_id")
+        return next(row["trace_id"] for row in found if row["trace_id"] in labelled)
+
+    def _capture(self, incident: str | None, name: str, **more) -> str:
+        body = next(file for file in RECORDED if file.name == name).read_bytes()
+        profile = decode(body)
+        kind = guess_kind(profile)
+        return save_capture(self.store, incident, kind, profile=profile, body=body, basis="interval", **more)
+
+    def _report(self) -> None:
+        finding = Finding(
+            kind="hot_code",
+            statement="main.faultBurnCPU is hot",
+            subject=Subject("function", "main.faultBurnCPU"),
+            effect=Effect(93.0, "percent", 0.0, 93.0),
+            significance={"method": "z", "z": 7.5},
+            confidence="strong",
+            evidence=(self.new,),
+            sql=self.sql,
+        )
+        notes = [Note("no lock", sql="SELECT 1")]
+        save_revision(
+            self.store,
+            self.incident,
+            1,
+            "cpu",
+            [finding],
+            ruled_out=notes,
+            missing=[Note("no heap")],
+            html="<p>",
+            markdown="#",
+            json_text="{}",
+            sinks=["folder"],
+        )
+        save_timing(self.store, self.incident, "webhook_to_ack", 3.0)
+        add_timeline(self.store, self.incident, "note", "looked at")
+
+
+@pytest.fixture(scope="module")
+def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Filled]:
+    with Store.open(tmp_path_factory.mktemp("export") / "data") as store:
+        yield Filled(store)
+
+
+@pytest.fixture(scope="module")
+def exported(filled: Filled, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The incident's file under a name that is not the one it was written with."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    export_incident(filled.store, filled.incident, folder / "incident.duckdb")
+    return (folder / "incident.duckdb").rename(folder / "as the user named it.db")
+
+
+@pytest.fixture
+def opened(exported: Path) -> Iterator[duckdb.DuckDBPyConnection]:
+    with duckdb.connect(str(exported), read_only=True) as connection:
+        connection.execute("SET TimeZone = 'UTC'")
+        yield connection
+
+
+def count(connection: duckdb.DuckDBPyConnection, what: str) -> int:
+    return connection.execute(f"SELECT count(*) FROM {what}").fetchall()[0][0]  # noqa: S608  the test's own text
+
+
+@pytest.mark.parametrize("view", [*TELEMETRY_VIEWS, *CONTROL_VIEWS])
+def test_every_view_answers_with_rows_and_comments(opened, view):
+    assert count(opened, view) > 0
+    comments = opened.execute("SELECT comment FROM duckdb_columns() WHERE table_name = ?", [view]).fetchall()
+    assert all(comment for (comment,) in comments)
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_every_macro_answers_as_in_the_service(opened, filled, call):
+    names = {name: getattr(filled, name) for name in ("incident", "trace", "base", "new")}
+    sql = f"SELECT * FROM {call.format(**names)}"  # noqa: S608  the test's own text
+    rows = opened.execute(sql).fetchall()
+
+    if not call.startswith(("service_map", "compare_attributes")):
+        assert rows == [tuple(row.values()) for row in filled.store.rows(sql)]
+        assert rows
+
+
+def test_the_sql_of_a_finding_runs_unchanged(opened, filled):
+    [(sql,)] = opened.execute("SELECT sql FROM findings").fetchall()
+    [(z, significant)] = opened.execute(sql).fetchall()
+
+    assert {"z": z, "significant": significant} == filled.store.row(sql)
+    assert significant
+
+
+def test_what_belongs_to_others_stays_out(opened, filled):
+    assert [(filled.incident,)] == opened.execute("SELECT incident_id FROM incidents").fetchall()
+    assert {"checkout"} == {name for (name,) in opened.execute("SELECT DISTINCT service_name FROM spans").fetchall()}
+    assert 0 == count(opened, "spans WHERE start_time < (SELECT started_at - INTERVAL 15 MINUTE FROM incidents)")
+    assert 0 == count(opened, f"profiles WHERE profile_id = '{filled.unrelated}'")
+    assert 0 == count(opened, "function WHERE name = 'other.main'")
+    assert {filled.base, filled.new} <= {row for (row,) in opened.execute("SELECT profile_id FROM profiles").fetchall()}
+    assert {"baseline", "alert"} == {row for (row,) in opened.execute("SELECT trigger FROM captures").fetchall()}
+
+
+def test_what_prometheus_was_asked_for_earlier_is_kept(opened):
+    assert 1 == count(opened, "metrics WHERE source = 'prometheus'")
+    assert 1 == count(opened, "exemplars WHERE source = 'prometheus'")
+
+
+def test_report_notes_timings_and_messages_are_inside(opened):
+    for table, rows in (("report", 1), ("note", 2), ("timing", 1), ("message", 2), ("alert_event", 2), ("delivery", 1)):
+        assert rows == count(opened, table), table
+    assert 0 == count(opened, "duckdb_tables() WHERE table_name = 'schema_version'")
+
+
+def test_the_file_names_no_database(opened):
+    texts = opened.execute(
+        "SELECT sql FROM duckdb_views() WHERE NOT internal UNION ALL SELECT sql FROM duckdb_tables() "
+        "UNION ALL SELECT macro_definition FROM duckdb_functions() WHERE NOT internal"
+    ).fetchall()
+
+    assert [] == [
+        text for (text,) in texts if text and any(name in text for name in ("export_", "telemetry.", "control."))
+    ]
+
+
+def test_nothing_but_the_file_is_left(filled, tmp_path):
+    export_incident(filled.store, filled.incident, tmp_path / "a.duckdb")
+    export_incident(filled.store, filled.incident, tmp_path / "a.duckdb")
+
+    assert ["a.duckdb"] == [file.name for file in tmp_path.iterdir()]
+    databases = filled.store.rows("SELECT database_name AS name FROM duckdb_databases() WHERE NOT internal")
+    assert {"memory", "control", "telemetry"} == {row["name"] for row in databases}
+
+
+def test_a_place_that_cannot_be_written_is_an_error_and_leaves_nothing(filled, tmp_path):
+    with pytest.raises(StoreError):
+        export_incident(filled.store, filled.incident, tmp_path / "missing" / "a.duckdb")
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "folder" / "x").touch()
+    with pytest.raises(StoreError):
+        export_incident(filled.store, filled.incident, tmp_path / "folder")
+
+    assert ["folder"] == [file.name for file in tmp_path.iterdir()]
+
+
+def test_an_unknown_incident(filled, tmp_path):
+    with pytest.raises(NotFound):
+        export_incident(filled.store, "inc-0", tmp_path / "a.duckdb")
+
+
+def test_an_incident_without_anything_can_be_exported(filled, tmp_path):
+    export_incident(filled.store, filled.other, tmp_path / "other.duckdb")
+    with duckdb.connect(str(tmp_path / "other.duckdb"), read_only=True) as connection:
+        assert 1 == count(connection, "incidents")
+        assert 0 == count(connection, "incident_traces")
+
+
+def test_everything_can_be_exported_with_or_without_the_bodies(filled, tmp_path):
+    for name, bodies in (("with", True), ("without", False)):
+        export_all(filled.store, tmp_path / name, bodies=bodies)
+        with duckdb.connect(str(tmp_path / name), read_only=True) as connection:
+            for view in (*TELEMETRY_VIEWS, *CONTROL_VIEWS):
+                assert count(connection, view) == filled.store.row(f"SELECT count(*) AS n FROM {view}")["n"]  # noqa: S608
+            assert bodies == (count(connection, "profile WHERE octet_length(body) > 0") > 0)
+            assert 0 == count(connection, "sql_audit")
+
+
+def test_ingest_goes_on_while_an_export_is_written(filled, tmp_path):
+    done = filled.store.telemetry.submit(lambda cursor: cursor.execute("SELECT 1").fetchall())
+    export_all(filled.store, tmp_path / "a")
+
+    assert [(1,)] == done.result(timeout=5)
+
+
+def test_another_process_reads_the_file(exported):
+    code = "import duckdb, sys; print(duckdb.connect(sys.argv[1], read_only=True).sql('FROM incidents').fetchall())"
+    command = [sys.executable, "-c", code, str(exported)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+
+    assert "HighLatency" in done.stdout
