@@ -30,10 +30,7 @@ from diagnose.pprof.profile import Profile
 
 Own = TypeVar("Own")
 
-MAX_BODY_BYTES = 64 * 1024 * 1024
-MAX_INFLATED_BYTES = 128 * 1024 * 1024
 CONNECT_S = 2.0
-SNAPSHOT_S = 10.0
 PATIENCE_S = 15.0  # beyond the seconds a sampling kind takes by itself: it sends no byte before its end
 STOP_CHECK_S = 0.2
 _CHUNK_BYTES = 65536
@@ -53,6 +50,18 @@ class Interrupted(CaptureError):
 
 class Stale(Unreachable):
     """The connection ended before any answer: after a pause that only means that the server had closed it."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How large a profile may be, as sent and inflated, and how long one may take that is not sampled."""
+
+    body_bytes: int = 64 * 1024 * 1024
+    inflated_bytes: int = 128 * 1024 * 1024
+    snapshot_s: float = 10.0
+
+
+LIMITS = Limits()
 
 
 @dataclass(frozen=True)
@@ -93,8 +102,10 @@ class Connection:
         interrupted: Callable[[], bool] = lambda: False,
         on_request: Callable[[], None] = lambda: None,
         resolver: Resolver = resolve,
+        limits: Limits = LIMITS,
     ) -> None:
         self.target = target
+        self.limits = limits
         self._interrupted = interrupted
         self._on_request = on_request
         self._resolver = resolver
@@ -184,8 +195,9 @@ class Connection:
         body = bytearray()
         while chunk := response.read1(_CHUNK_BYTES):
             body += chunk
-            if len(body) > MAX_BODY_BYTES:
-                raise CaptureError(f"the answer is larger than {MAX_BODY_BYTES} bytes", http_status=response.status)
+            if len(body) > self.limits.body_bytes:
+                message = f"the answer is larger than {self.limits.body_bytes} bytes"
+                raise CaptureError(message, http_status=response.status)
             left_s = deadline - time.monotonic()
             if left_s <= 0:
                 raise TimeoutError
@@ -236,8 +248,8 @@ def split_url(url: str) -> SplitResult:
         raise CaptureError(f"{url!r} is no URL", status="refused") from err
     if parts.scheme not in ("http", "https") or not parts.hostname or not well_formed:
         raise CaptureError("only http and https URLs with a host are asked", status="refused")
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        raise CaptureError("the URL of a target has no user, query or fragment", status="refused")
+    if set("@%") & set(parts.netloc) or parts.query or parts.fragment:
+        raise CaptureError("the URL of a target has no user, zone, query or fragment", status="refused")
     return parts
 
 
@@ -249,18 +261,18 @@ def fetch(connection: Connection, kind: ProfileKind, *, seconds: int = 0) -> Fet
     `failed` when it could not be had or is no profile of that kind.
     """
     query = {"seconds": str(seconds)} if kind.sampling else {}
-    timeout_s = seconds + PATIENCE_S if kind.sampling else SNAPSHOT_S
+    timeout_s = seconds + PATIENCE_S if kind.sampling else connection.limits.snapshot_s
     started_at = utc_now()
     answer, took_s = connection.get(kind.path, query, timeout_s=timeout_s)
     ended_at = utc_now()
     if answer.status != 200:
         raise _refusal(answer)
-    return Fetched(_decoded(answer.body, kind), answer.body, started_at, ended_at, took_s)
+    return Fetched(_decoded(answer.body, kind, connection.limits), answer.body, started_at, ended_at, took_s)
 
 
-def _decoded(body: bytes, kind: ProfileKind) -> Profile:
+def _decoded(body: bytes, kind: ProfileKind, limits: Limits) -> Profile:
     try:
-        profile = decode(body, max_inflated_bytes=MAX_INFLATED_BYTES)
+        profile = decode(body, max_inflated_bytes=limits.inflated_bytes)
     except DecodeError as err:
         raise CaptureError(f"what the target sent is no usable profile: {err}", http_status=200) from err
     names = [value_type.type for value_type in profile.sample_types]

@@ -10,7 +10,7 @@ import re
 import threading
 import time
 
-from diagnose.capture.fetch import SNAPSHOT_S, Connection
+from diagnose.capture.fetch import Connection
 from diagnose.errors import CaptureError
 
 MAX_AGE_S = 600.0
@@ -31,7 +31,7 @@ class Index:
         with self._lock:
             asked_s, names = self._known.get(url, (0.0, frozenset()))
         if not asked_s or time.monotonic() - asked_s > self._max_age_s:
-            answer, _ = connection.get("", {}, timeout_s=SNAPSHOT_S)
+            answer, _ = connection.get("", {}, timeout_s=connection.limits.snapshot_s)
             if answer.status >= 500:
                 raise CaptureError(f"HTTP {answer.status}: {answer.text}", http_status=answer.status, retryable=True)
             names = frozenset(_LINK.findall(answer.body.decode("utf-8", "replace")))

@@ -77,7 +77,9 @@ class TargetDirectory:
 
     def for_labels(self, labels: Labels) -> list[AllowedTarget]:
         """The targets of the service that an alert with *labels* is about: all its instances, see `choose`."""
-        return [target for target in self.all() if belongs(target, labels)]
+        verdicts = [(target, belongs(target, labels)) for target in self.all()]
+        services = {target.service for target, verdict in verdicts if verdict}
+        return [target for target, verdict in verdicts if verdict is not False and target.service in services]
 
     def _is_old(self) -> bool:
         if self._looked_up_at is None:
@@ -174,17 +176,16 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def belongs(target: AllowedTarget, labels: Labels) -> bool:
+def belongs(target: AllowedTarget, labels: Labels) -> bool | None:
     """
-    Whether an alert with *labels* is about the service of *target*.
+    Whether an alert with *labels* is about the service of *target*; None when they do not say which service.
 
-    Labels that both have must be equal, apart from those that name an instance, and something must say which service:
-    its name, its job, a label of the entry's `match`, or the instance itself. A service's name outweighs the job, which
-    may be that of the collector.
+    Labels that both have must be equal, apart from those that name an instance. What says which service: its name, its
+    job, a label of the entry's `match`, or the instance itself. A name outweighs the job, which may be the collector's.
 
         target {job=checkout, env=prod, instance=a} of service checkout
         {job=checkout, route=/pay}         yes          {job=checkout, env=test}     no, another environment
-        {service_name=checkout, job=otel}  yes          {env=prod, severity=page}    no, says nothing about the service
+        {service_name=checkout, job=otel}  yes          {env=prod, severity=page}    does not say
     """
     shared = labels.keys() & target.labels.keys() - INSTANCE_LABELS
     if any(labels[name] != target.labels[name] for name in shared - {"job", *SERVICE_LABELS}):
@@ -194,7 +195,7 @@ def belongs(target: AllowedTarget, labels: Labels) -> bool:
         return all(by_name)
     if "job" in shared:
         return _same_job(target, labels["job"])
-    return bool(shared & _match(target).keys()) or _is_instance(target, labels)
+    return True if shared & _match(target).keys() or _is_instance(target, labels) else None
 
 
 def _named_so(target: AllowedTarget, labels: Labels, name: str) -> bool | None:
