@@ -22,12 +22,15 @@ from diagnose.capture.round import RoundRequest, run_round
 from diagnose.capture.targets import TargetDirectory, choose
 from diagnose.config import Rule, Settings
 from diagnose.correlate import Correlation, Readers, correlate
+from diagnose.errors import UpstreamError
 from diagnose.explain import explain
 from diagnose.model import Accepted, Alert, AlertGroup, Capture, Episode, IncidentKey, Note, Target, Trigger, utc_now
-from diagnose.prometheus import Prometheus
+from diagnose.prometheus import Prometheus, ask_all
 from diagnose.receive.grouping import capture_kinds, incident_key, matching_rule
+from diagnose.report.chart import window
 from diagnose.report.incident import build_report
 from diagnose.report.render import render_html, render_json, render_markdown
+from diagnose.report.series import watched
 from diagnose.store.alerts import save_enrichment, save_group
 from diagnose.store.captures import mark_lost
 from diagnose.store.db import Store
@@ -40,7 +43,7 @@ from diagnose.store.incidents import (
     save_timing,
     save_traces,
 )
-from diagnose.store.metrics import save_exemplars
+from diagnose.store.metrics import save_exemplars, save_series
 from diagnose.store.reports import next_revision, save_revision
 from diagnose.telemetry import ALERTS, get_logger
 from diagnose.threads import CaptureRounds, OneAtATime
@@ -49,6 +52,7 @@ log = get_logger(__name__)
 CHEAP_EVIDENCE_S = 4.0  # the first report does not wait longer for the snapshots
 INCIDENTS_AT_ONCE = 8
 CAPTURES_AT_ONCE = 32
+CURVE_POINTS = 300
 PROFILES_CAPTURED = "profiles captured"
 
 
@@ -174,11 +178,26 @@ class Pipeline:
     def _keep(self, incident_id: str, episode: Episode, found: Correlation) -> None:
         save_enrichment(self.store, episode.episode_id, expr=found.expr, active_at=found.active_at, value=found.value)
         save_exemplars(self.store, found.exemplars)
+        self._keep_curve(incident_id, found.expr)
         new = save_traces(self.store, incident_id, found.traces)
         if found.exemplars:
             self.save_step(incident_id, "webhook_to_first_exemplar")
         if new:
             add_timeline(self.store, incident_id, "traces", f"{new} traces found for {episode.alertname}")
+
+    def _keep_curve(self, incident_id: str, expr: str | None) -> None:
+        """The number that the alert watches, over the time the report shows, so that it needs no Prometheus later."""
+        number = watched(expr)
+        if number is None:
+            return
+        incident = get_incident(self.store, incident_id)
+        since, until = window(incident.started_at, incident.ended_at, utc_now())
+        step_s = max(1.0, round((until - since).total_seconds() / CURVE_POINTS))
+        ask = partial(Prometheus.query_range, expr=number.expr, start=since, end=until, step_s=step_s)
+        for _, answer in ask_all(self.readers.prometheus, ask):
+            if not isinstance(answer, UpstreamError):
+                curves = [(series.labels, series.points) for series in answer]
+                save_series(self.store, number.expr, number.unit, incident.service_name, curves)
 
     def _start_rounds(self, incident_id: str, plan: Plan, trigger: Trigger) -> CaptureRounds:
         rounds = CaptureRounds(self._captures)

@@ -217,7 +217,9 @@ def _export_link(report: Report) -> str:
     return f"{report.external_url.rstrip('/')}/api/v1/incidents/{report.incident.incident_id}/incident.duckdb"
 
 
-def _show(value: float, filter_name: str) -> str:
+def _show(value: float | None, filter_name: str) -> str:
+    if value is None:  # measured before, but not this time
+        return "–"
     return {"duration": text.duration, "number": text.number, "size": _size}[filter_name](value)
 
 
