@@ -13,7 +13,7 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 
 
 class Logger:
@@ -75,6 +75,7 @@ def log_to_stderr(level: str = "INFO") -> None:
     logging.getLogger("diagnose").setLevel(level)
 
 
+disable_created_metrics()  # type: ignore[no-untyped-call]  # a time stamp beside every counter, without a unit in its name
 REGISTRY = CollectorRegistry()
 ALERTS = Counter("diagnose_alerts", "Alerts received, by what became of them.", ["outcome"], registry=REGISTRY)
 REJECTED = Counter("diagnose_rejected_requests", "Request bodies refused.", ["path"], registry=REGISTRY)

@@ -59,7 +59,9 @@ def publish(store: Store, incident_id: str, revision: int) -> None:
         missing=[],
         html=page,
         markdown=f"# {revision}",
-        json_text=json.dumps({"revision": revision, "timings_ms": {"webhook_to_ack": 4.2}}),
+        json_text=json.dumps(
+            {"revision": revision, "timings_ms": {"webhook_to_ack": 4.2, "webhook_to_cpu_report": None}}
+        ),
         sinks=[],
     )
 

@@ -4,7 +4,9 @@ import gzip
 import json
 import socket
 from collections.abc import Iterator
+from functools import partial
 
+import duckdb
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
 
@@ -19,10 +21,24 @@ METRICS = data("otlp", "cpu-metrics.bin").read_bytes()
 CPU = data("pprof", "cpu-profile.pb.gz").read_bytes()
 
 
-@pytest.fixture
-def web(store: Store) -> Iterator[Serving]:
-    with serving(store, Settings(ingest=Ingest(max_body_bytes=4_000_000, webhook_max_bytes=100_000))) as running:
+CONTROL_TABLES = ("message", "alert_event", "episode", "incident", "timeline_entry", "rejected_request")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    settings = Settings(ingest=Ingest(max_body_bytes=4_000_000, webhook_max_bytes=100_000))
+    with Store.open(tmp_path_factory.mktemp("store")) as store, serving(store, settings) as running:
         yield running
+
+
+@pytest.fixture
+def web(server: Serving) -> Serving:
+    """The server of all tests here, before any alert."""
+    for table in CONTROL_TABLES:
+        delete = f"DELETE FROM {table}"  # noqa: S608  our own table names
+        server.store.control.run(partial(duckdb.DuckDBPyConnection.execute, query=delete))
+    server.service.busy = False
+    return server
 
 
 def rejected(store: Store) -> list[dict]:

@@ -84,6 +84,7 @@ def test_our_metrics_are_served_as_prometheus_and_openmetrics_text(web):
     assert "text/plain" in plain.headers["Content-Type"]
     assert re.search(r'^diagnose_alerts_total\{outcome="accepted"\} \d', plain.text, re.MULTILINE)
     assert open_metrics.text.endswith("# EOF\n")
+    assert "_created" not in plain.text + open_metrics.text
 
 
 def certificate(folder: Path, name: str, *options: str) -> tuple[Path, Path]:

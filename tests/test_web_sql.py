@@ -17,7 +17,7 @@ SLOW = "SELECT count(*) FROM range(100000000000) a(a) WHERE hash(a) % 7 = 3"
 
 @pytest.fixture(scope="module")
 def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
-    settings = Settings(sql=SqlSettings(workers=1, rows=50, timeout="3s"))
+    settings = Settings(sql=SqlSettings(workers=1, rows=50, timeout="2s"))
     with Store.open(tmp_path_factory.mktemp("store")) as store, serving(store, settings) as running:
         running.post("/webhook", webhook())
         yield running

@@ -55,8 +55,7 @@ def _timings(session: Session, incident_id: str) -> dict[str, float]:
         report = json.loads(session.reader.report(incident_id, "json", None))
     except NotFound:  # the first one is not written yet
         return {}
-    timings: dict[str, float] = report.get("timings_ms", {})
-    return timings
+    return {step: ms for step, ms in report.get("timings_ms", {}).items() if ms is not None}
 
 
 def _print(told: dict[str, Any]) -> None:

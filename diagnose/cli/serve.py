@@ -5,7 +5,9 @@ from __future__ import annotations
 import click
 
 from diagnose.cli.session import Session
-from diagnose.telemetry import log_to_stderr
+from diagnose.telemetry import get_logger, log_to_stderr
+
+log = get_logger(__name__)
 
 
 @click.command()
@@ -23,4 +25,6 @@ def serve(session: Session, /, *, log_level: str) -> None:
 
     settings = session.settings
     log_to_stderr(log_level)
+    if not settings.auth.tokens and not settings.auth.basic:
+        log.warning("no credentials are set: everybody on this machine may do everything")
     run(settings)
