@@ -79,7 +79,9 @@ class QueryAnswer:
     @property
     def rows(self) -> list[list[Any]]:
         """Values in column order, as JSON can hold them (docs/reference: SQL answers)."""
-        columns = [[_plain(value) for value in column.to_pylist(maps_as_pydicts="lossy")] for column in self.table.columns]
+        columns = [
+            [_plain(value) for value in column.to_pylist(maps_as_pydicts="lossy")] for column in self.table.columns
+        ]
         return [list(row) for row in zip(*columns, strict=True)]
 
     @property
@@ -145,7 +147,10 @@ def _flat(table: pa.Table) -> pa.Table:
     """CSV has no lists and objects: those columns become JSON text."""
     for at, field in enumerate(table.schema):
         if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
-            texts = [None if value is None else _as_text(value) for value in table.column(at).to_pylist(maps_as_pydicts="lossy")]
+            texts = [
+                None if value is None else _as_text(value)
+                for value in table.column(at).to_pylist(maps_as_pydicts="lossy")
+            ]
             table = table.set_column(at, field.name, pa.array(texts, pa.string()))
     return table
 
