@@ -1,0 +1,3 @@
+module example.com/sick
+
+go 1.26
