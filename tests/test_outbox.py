@@ -20,7 +20,7 @@ from diagnose.store.db import Store
 from diagnose.store.reports import next_revision, save_revision
 from diagnose.telemetry import DELIVERIES
 from tests import recorded_incident as recorded
-from tests.recorded_incident import Explained
+from tests.reported_incident import Explained
 
 
 class Clock:
