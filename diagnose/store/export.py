@@ -56,7 +56,7 @@ Fill = Callable[[duckdb.DuckDBPyConnection], None]
 def export_incident(store: Store, incident_id: str, path: Path) -> None:
     """
     Write the rows of one incident to *path*: what was received, decided and found, its traces, and of the services in
-    them the spans and metrics from 15 minutes before its start, with the profiles it is compared with.
+    them the spans from 15 minutes before its start, metrics from an hour before, with the profiles it is compared with.
 
     At most MAX_SPANS spans and MAX_POINTS points of each kind beside those of its traces, the newest. Raises NotFound,
     and StoreError when the file cannot be written.
@@ -65,9 +65,10 @@ def export_incident(store: Store, incident_id: str, path: Path) -> None:
 
     def fill(cursor: duckdb.DuckDBPyConnection) -> None:
         for table in OF_INCIDENT:
-            _run(cursor, f"INSERT INTO {table} SELECT * FROM control.{table} WHERE incident_id = $incident_id", scope)  # noqa: S608
+            rows = f"SELECT * FROM control.{table} WHERE incident_id = $incident_id"  # noqa: S608  our own table names
+            cursor.execute(*_named(f"INSERT INTO {table} {rows}", scope))
         for name in STATEMENTS:
-            _run(cursor, QUERIES[name], scope)
+            cursor.execute(*_named(QUERIES[name], scope))
 
     _write(store, path, fill)
 
@@ -98,14 +99,13 @@ def _scope(store: Store, incident_id: str) -> dict[str, Any]:
     scope = found[0] | {"incident_id": incident_id, "max_spans": MAX_SPANS, "max_points": MAX_POINTS}
     beside = store.rows(QUERIES["incident_span_services"], {"trace_ids": scope["trace_ids"]})
     scope["services"] = sorted({scope["service"], *(row["service_name"] for row in beside)})
-    wanted = {name: scope[name] for name in ("incident_id", "services", "since", "until")}
-    scope["profile_ids"] = [row["profile_id"] for row in store.rows(QUERIES["incident_profiles"], wanted)]
+    scope["profile_ids"] = [row["profile_id"] for row in store.rows(*_named(QUERIES["incident_profiles"], scope))]
     return scope
 
 
-def _run(cursor: duckdb.DuckDBPyConnection, sql: str, scope: dict[str, Any]) -> None:
-    """One statement, with those of the parameters that it names."""
-    cursor.execute(sql, {name: scope[name] for name in set(PARAMETER.findall(sql))})
+def _named(sql: str, scope: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """A statement and those of the parameters that it names."""
+    return sql, {name: scope[name] for name in set(PARAMETER.findall(sql))}
 
 
 def _tables(cursor: duckdb.DuckDBPyConnection, database: str) -> list[str]:

@@ -59,7 +59,7 @@ def save_profile(
     body that is not gzipped is kept gzipped. Raises StoreBusy.
     """
     columns = to_columns(profile)
-    digest = sha256(body).hexdigest()
+    gzipped = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, mtime=0)
     row = {
         "service_name": service,
         "service_instance_id": instance,
@@ -67,8 +67,9 @@ def save_profile(
         "basis": basis,
         "capture_id": capture_id,
         "labels": as_map(labels or {}),
-        "sha256": digest,
-        "body": body if body.startswith(GZIP_MAGIC) else gzip.compress(body, mtime=0),
+        "sha256": sha256(body).hexdigest(),
+        "body": gzipped,
+        "bytes": len(gzipped),
         "sample_count": columns.samples.num_rows,
         **_head(profile),
     }

@@ -8,8 +8,9 @@ SELECT DISTINCT service_name FROM telemetry.span WHERE trace_id IN (SELECT unnes
 SELECT
   service_name AS service,
   coalesce((SELECT list(trace_id ORDER BY rank) FROM control.incident_trace WHERE incident_id = $incident_id), []) AS trace_ids,
-  started_at,
   started_at - INTERVAL 15 MINUTE AS since,
+  started_at - INTERVAL 1 HOUR AS metrics_since,
+  started_at - INTERVAL 2 HOUR AS profiles_since,
   greatest(
     coalesce(ended_at, $now),
     (SELECT max(ended_at) FROM control.capture WHERE incident_id = $incident_id)
@@ -18,7 +19,7 @@ FROM control.incident WHERE incident_id = $incident_id
 
 -- name: incident_profiles
 -- What the incident's captures brought, the three newest healthy captures of each kind and instance before it, what its
--- findings name, and other profiles of these services in the window, newest first.
+-- findings name, and other profiles of these services since two hours before it, newest first.
 SELECT profile_id FROM control.capture WHERE incident_id = $incident_id AND profile_id IS NOT NULL
 UNION
 (
@@ -33,16 +34,16 @@ UNION
 SELECT profile_id FROM telemetry.profile
 WHERE EXISTS (
   SELECT 1 FROM (
-    SELECT sql FROM control.finding WHERE incident_id = $incident_id
+    SELECT concat_ws(' ', sql, array_to_string(evidence, ' ')) AS text FROM control.finding WHERE incident_id = $incident_id
     UNION ALL
     SELECT sql FROM control.note WHERE incident_id = $incident_id
-  ) AS written WHERE contains(written.sql, profile.profile_id)
+  ) AS written WHERE contains(written.text, profile.profile_id)
 )
 UNION
 (
   SELECT profile_id FROM telemetry.profile
-  WHERE service_name IN (SELECT unnest($services::VARCHAR[])) AND started_at BETWEEN $since AND $until
-  ORDER BY started_at DESC LIMIT 200
+  WHERE service_name IN (SELECT unnest($services::VARCHAR[])) AND started_at BETWEEN $profiles_since AND $until
+  ORDER BY started_at DESC LIMIT 500
 )
 
 -- name: trace_spans
@@ -64,14 +65,14 @@ INSERT INTO metric_point
 SELECT point.* FROM telemetry.metric_point AS point
 JOIN telemetry.metric_series AS series USING (series_id)
 WHERE series.service_name IN (SELECT unnest($services::VARCHAR[])) AND point."time" <= $until
-  AND point."time" >= CASE WHEN series.source = 'prometheus' THEN $since - INTERVAL 1 DAY ELSE $since END
+  AND point."time" >= CASE WHEN series.source = 'prometheus' THEN $metrics_since - INTERVAL 1 DAY ELSE $metrics_since END
 ORDER BY point."time" DESC LIMIT $max_points
 
 -- name: histograms
 INSERT INTO metric_histogram
 SELECT point.* FROM telemetry.metric_histogram AS point
 JOIN telemetry.metric_series AS series USING (series_id)
-WHERE series.service_name IN (SELECT unnest($services::VARCHAR[])) AND point."time" BETWEEN $since AND $until
+WHERE series.service_name IN (SELECT unnest($services::VARCHAR[])) AND point."time" BETWEEN $metrics_since AND $until
 ORDER BY point."time" DESC LIMIT $max_points
 
 -- name: exemplars

@@ -110,7 +110,7 @@ CREATE VIEW profiles AS
 SELECT
   profile_id, capture_id, service_name, service_instance_id, kind, basis, started_at, duration_ns, sample_count,
   build_id, labels, value_types, value_types[default_value]."type" AS default_value_type, period, sha256,
-  octet_length(body) AS bytes
+  bytes
 FROM profile;
 COMMENT ON VIEW profiles IS 'One row per stored profile.';
 COMMENT ON COLUMN profiles.profile_id IS 'Kind and the first digits of the content hash.';

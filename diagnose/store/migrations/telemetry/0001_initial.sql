@@ -51,7 +51,8 @@ CREATE TABLE profile (
     service_instance_id VARCHAR NOT NULL, kind VARCHAR NOT NULL, basis VARCHAR NOT NULL, started_at TIMESTAMPTZ NOT NULL,
     duration_ns BIGINT NOT NULL, sample_count BIGINT NOT NULL, build_id VARCHAR NOT NULL,
     value_types STRUCT("type" VARCHAR, unit VARCHAR)[] NOT NULL, default_value INTEGER NOT NULL, period BIGINT NOT NULL,
-    labels MAP(VARCHAR, VARCHAR) NOT NULL, sha256 VARCHAR NOT NULL, body BLOB NOT NULL
+    labels MAP(VARCHAR, VARCHAR) NOT NULL, sha256 VARCHAR NOT NULL, bytes BIGINT NOT NULL,
+    body BLOB NOT NULL
 );
 COMMENT ON TABLE profile IS 'One profile. basis: interval (what happened in started_at + duration_ns), snapshot (the state then) or since_start (summed up since the process began). default_value is a position in value_types, from 1. body is gzipped pprof.';
 
