@@ -11,7 +11,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
 from diagnose.capture.locks import TURNS, Turns
@@ -89,7 +89,7 @@ class BaselineScheduler:
             if self._due_s[url] <= now_s and url not in self._running and not self._busy(target.service):
                 with self._lock:
                     self._running.add(url)
-                self._pool.submit(self._round, target)
+                self._pool.submit(self._round, target).add_done_callback(_report)
 
     def _first_s(self, target: AllowedTarget) -> float:
         """Seconds until the first round; after a restart of ours the schedule goes on where it was."""
@@ -120,6 +120,13 @@ class BaselineScheduler:
         if not got_something:
             return min(RETRY_S, every_s)
         return every_s * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311  not for secrets
+
+
+def _report(finished: Future[None]) -> None:
+    """A round records its failures itself; an error here is a mistake of ours."""
+    if not finished.cancelled() and (error := finished.exception()):
+        FAILURES.labels("baseline").inc()
+        log.error("baseline round failed", error=repr(error))
 
 
 def capture_baseline(

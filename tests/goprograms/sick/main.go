@@ -26,7 +26,7 @@ var (
 
 //go:noinline
 func burnCPU() {
-	for end := time.Now().Add(500 * time.Microsecond); time.Now().Before(end); {
+	for end := time.Now().Add(5 * time.Millisecond); time.Now().Before(end); {
 		for i := range 10000 {
 			sink += float64(i)
 		}
