@@ -5,6 +5,7 @@ from datetime import datetime
 
 import pytest
 
+from diagnose.pprof.codec import encode
 from diagnose.store.captures import (
     baseline_profiles,
     captures_of,
@@ -15,8 +16,10 @@ from diagnose.store.captures import (
     rounds_since,
     start_capture,
 )
-from diagnose.store.db import Store, as_map, insert
+from diagnose.store.db import Store
+from diagnose.store.profiles import save_profile
 from tests.builders import START, capture, minute
+from tests.pprof.small import goroutines
 
 TARGET, INSTANCE = "checkout", "10.0.0.7:6060"
 
@@ -105,69 +108,73 @@ def test_what_was_skipped_is_no_round(store):
     assert 2 == rounds_since(store, TARGET, INSTANCE, minute(5))
 
 
-def profile_row(
-    store: Store, profile_id: str, at: datetime, *, instance: str = INSTANCE, capture_id: str | None = None
-) -> None:
-    row = {
-        "profile_no": 1,
-        "profile_id": profile_id,
-        "capture_id": capture_id,
-        "service_name": "checkout",
-        "service_instance_id": instance,
-        "kind": "heap",
-        "basis": "snapshot",
-        "started_at": at,
-        "duration_ns": 0,
-        "sample_count": 1,
-        "build_id": "",
-        "value_types": [{"type": "inuse_space", "unit": "bytes"}],
-        "default_value": 0,
-        "period": 0,
-        "labels": as_map({"a": "b"}),
-        "sha256": profile_id,
-        "body": b"",
-    }
-    store.telemetry.run(lambda cursor: insert(cursor, "profile", [row]))
+Healthy = dict[str, str]
 
 
 @pytest.fixture
-def healthy(store: Store) -> Store:
-    """heap-1 … heap-3 of the schedule, the last of another instance; heap-4 of an alert, heap-5 taken after it."""
+def healthy(store: Store) -> Healthy:
+    """
+    Profile ids by name: p1, p2, p3 of the schedule, the last of another instance; p4 of an alert, p5 taken after it.
+
+    p2 was there before its capture brought the same bytes again, so only the capture knows of it.
+    """
+    ids = {
+        name: save_at(store, minute(int(name[1])), capture_id=capture_id, instance=instance)
+        for name, capture_id, instance in (
+            ("p1", "cap-1", INSTANCE),
+            ("p2", None, INSTANCE),
+            ("p3", "cap-3", "other"),
+            ("p4", "cap-4", INSTANCE),
+            ("p5", "cap-5", INSTANCE),
+        )
+    }
     plan_captures(
         store,
         [
-            capture("cap-1", trigger="baseline", kind="heap"),
-            capture("cap-2", trigger="baseline", kind="heap", status="done", profile_id="heap-2"),
-            capture("cap-3", trigger="baseline", kind="heap", service_instance_id="other"),
-            capture("cap-4", trigger="alert", kind="heap", status="done", profile_id="heap-4"),
-            capture("cap-5", trigger="resolved", kind="heap", status="done", profile_id="heap-5"),
+            capture("cap-1", trigger="baseline", status="done", profile_id=ids["p1"]),
+            capture("cap-2", trigger="baseline", status="done", profile_id=ids["p2"]),
+            capture("cap-3", trigger="baseline", status="done", service_instance_id="other"),
+            capture("cap-4", trigger="alert", status="done", profile_id=ids["p4"]),
+            capture("cap-5", trigger="resolved", status="done", profile_id=ids["p5"]),
         ],
     )
-    profile_row(store, "heap-1", minute(1), capture_id="cap-1")
-    profile_row(store, "heap-2", minute(2))
-    profile_row(store, "heap-3", minute(3), capture_id="cap-3", instance="other")
-    profile_row(store, "heap-4", minute(4), capture_id="cap-4")
-    profile_row(store, "heap-5", minute(5), capture_id="cap-5")
-    return store
+    return ids
+
+
+def save_at(store: Store, at: datetime, *, capture_id: str | None, instance: str) -> str:
+    profile = replace(goroutines({"main.main": 3}), time_ns=int(at.timestamp()) * 10**9)
+    return save_profile(
+        store,
+        profile,
+        encode(profile),
+        service="checkout",
+        instance=instance,
+        kind="goroutine",
+        basis="snapshot",
+        capture_id=capture_id,
+    ).profile_id
 
 
 @pytest.mark.parametrize(
-    ("before", "instance", "limit", "expected"),
+    ("instance", "wanted", "expected"),
     [
-        (10, INSTANCE, 9, ["heap-5", "heap-2", "heap-1", "heap-3"]),
-        (5, INSTANCE, 1, ["heap-2"]),
-        (10, "other", 2, ["heap-3", "heap-5"]),
-        (4, "a new one", 2, ["heap-3", "heap-2"]),
-        (4, None, 1, ["heap-3"]),
-        (1, INSTANCE, 9, []),
+        (INSTANCE, {"before": minute(10), "limit": 9}, ["p5", "p2", "p1", "p3"]),
+        (INSTANCE, {"before": minute(5)}, ["p2"]),
+        ("other", {"before": minute(10), "limit": 2}, ["p3", "p5"]),
+        ("a new one", {"before": minute(4), "limit": 2}, ["p3", "p2"]),
+        (None, {"before": minute(4)}, ["p3"]),
+        (INSTANCE, {"before": minute(1), "limit": 9}, []),
     ],
 )
-def test_the_baseline_is_the_same_instance_in_health_else_another(healthy, before, instance, limit, expected):
-    found = baseline_profiles(healthy, "checkout", instance, "heap", "snapshot", before=minute(before), limit=limit)
+def test_the_baseline_is_the_same_instance_in_health_else_another(store, healthy, instance, wanted, expected):
+    found = baseline_profiles(store, "checkout", instance, "goroutine", "snapshot", **wanted)
 
-    assert expected == found
+    assert [healthy[name] for name in expected] == found
 
 
-@pytest.mark.parametrize(("service", "kind", "basis"), [("x", "heap", "snapshot"), ("checkout", "cpu", "snapshot")])
-def test_another_service_or_kind_is_no_baseline(healthy, service, kind, basis):
-    assert [] == baseline_profiles(healthy, service, INSTANCE, kind, basis, before=minute(99))
+@pytest.mark.parametrize(
+    ("service", "kind", "basis"),
+    [("x", "goroutine", "snapshot"), ("checkout", "cpu", "snapshot"), ("checkout", "goroutine", "interval")],
+)
+def test_another_service_kind_or_basis_is_no_baseline(store, healthy, service, kind, basis):
+    assert [] == baseline_profiles(store, service, INSTANCE, kind, basis, before=minute(99))
