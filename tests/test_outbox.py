@@ -19,7 +19,7 @@ from diagnose.report.render import render_html, render_json, render_markdown
 from diagnose.store.db import Store
 from diagnose.store.reports import next_revision, save_revision
 from diagnose.telemetry import DELIVERIES
-from tests import recorded_incident as recorded
+from tests import reported_incident as recorded
 from tests.reported_incident import Explained
 
 

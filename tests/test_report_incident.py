@@ -15,7 +15,7 @@ from diagnose.report.shape import Report
 from diagnose.store.db import Store
 from diagnose.store.incidents import save_traces
 from diagnose.store.reports import save_revision
-from tests import recorded_incident as recorded
+from tests import reported_incident as recorded
 from tests.reported_incident import ACTIVE, EXEMPLARS, FIRED, INSTANCE, RECEIVED, Explained
 
 NOW = RECEIVED + timedelta(seconds=12)
