@@ -56,7 +56,6 @@ func main() {
 	labelled("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", func() {
 		for {
 			burnCPU()
-			time.Sleep(500 * time.Microsecond)
 		}
 	})
 	labelled("bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", func() { waitForever(make(chan struct{})) })
