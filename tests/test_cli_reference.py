@@ -14,7 +14,7 @@ from diagnose.config.shape import item_type, sections_in
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
 
-@pytest.mark.parametrize("name", ["settings", "cli"])
+@pytest.mark.parametrize("name", ["settings", "cli", "schema"])
 def test_the_reference_is_what_the_code_says(name, tmp_path):
     """`make docs` writes it again."""
     reference.write(tmp_path)
@@ -55,3 +55,10 @@ def test_every_command_is_in_the_reference():
 
     for name, _ in commands_of(main, click.Context(main)):
         assert re.search(rf"^## diagnose {name}$", text, re.MULTILINE)
+
+
+def test_every_column_of_every_view_says_what_it_is():
+    rows = re.findall(r"^\| `.*$", reference.schema_reference(), re.MULTILINE)
+
+    assert rows
+    assert [] == [row for row in rows if re.search(r"\|\s*\|$", row)]

@@ -1,7 +1,7 @@
 """
-docs/reference/settings.md and docs/reference/cli.md, written from the code they describe.
+docs/reference/settings.md, cli.md and schema.md, written from the code they describe.
 
-`python -m diagnose.cli.reference docs/reference` writes both; a test compares them with what is committed.
+`python -m diagnose.cli.reference docs/reference` writes them; a test compares them with what is committed.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from inspect import cleandoc
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Literal, get_args, get_origin
 
 import click
@@ -24,6 +25,7 @@ from diagnose.cli.main import EVERYWHERE, commands_of, main
 from diagnose.config import Section, Settings, parse_size
 from diagnose.config.shape import bare, item_type, sections_in, tag
 from diagnose.config.units import format_duration, format_size
+from diagnose.store.db import Store
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -31,6 +33,21 @@ TEMPLATES = Environment(
     trim_blocks=True,
     undefined=StrictUndefined,
 )
+VIEWS = """
+SELECT view_name AS name, coalesce(comment, '') AS "text" FROM duckdb_views()
+WHERE database_name = 'memory' AND NOT internal ORDER BY view_name
+"""
+VIEW_COLUMNS = """
+SELECT duckdb_views.view_name, column_name AS name, data_type AS "type", coalesce(duckdb_columns.comment, '') AS "text"
+FROM duckdb_columns() JOIN duckdb_views() ON duckdb_views.view_oid = duckdb_columns.table_oid
+  AND duckdb_views.database_name = duckdb_columns.database_name
+WHERE duckdb_columns.database_name = 'memory' AND NOT duckdb_views.internal ORDER BY view_name, column_index
+"""
+MACROS = """
+SELECT function_name AS name, array_to_string(parameters, ', ') AS parameters, comment AS "text" FROM duckdb_functions()
+WHERE database_name = 'memory' AND function_type IN ('macro', 'table_macro') AND comment IS NOT NULL AND NOT internal
+ORDER BY function_name
+"""
 TYPE_NAMES = {str: "text", int: "number", bool: "true or false", timedelta: "duration", Path: "path"}
 COMMON = {name.removeprefix("--").replace("-", "_") for name, *_ in EVERYWHERE}
 
@@ -134,10 +151,28 @@ def _command(name: str, command: click.Command) -> dict[str, Any]:
     }
 
 
+def schema_reference() -> str:
+    """Every view with its columns, and every macro that has a comment, from an empty database."""
+    with TemporaryDirectory() as folder, Store.open(Path(folder)) as store:
+        views = store.rows(VIEWS)
+        columns = store.rows(VIEW_COLUMNS)
+        macros = store.rows(MACROS)
+    shown = [
+        {**view, "columns": [_cells(column) for column in columns if column["view_name"] == view["name"]]}
+        for view in views
+    ]
+    return TEMPLATES.get_template("schema.md.j2").render(views=shown, macros=[_cells(each) for each in macros])
+
+
+def _cells(row: dict[str, Any]) -> dict[str, str]:
+    return {name: _cell(text or "") for name, text in row.items()}
+
+
 def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.md").write_text(settings_reference(Settings), encoding="utf-8")
     (folder / "cli.md").write_text(cli_reference(), encoding="utf-8")
+    (folder / "schema.md").write_text(schema_reference(), encoding="utf-8")
 
 
 if __name__ == "__main__":
