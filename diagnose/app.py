@@ -82,10 +82,8 @@ class Service:
 
     def ready_problems(self) -> list[str]:
         """Why the service cannot take alerts now; empty when it can."""
-        problems = []
-        for writer in (self.store.control, self.store.telemetry):
-            if not writer.is_alive:
-                problems.append(f"the writer of the {writer.name} database has stopped")
+        writers = (self.store.control, self.store.telemetry)
+        problems = [f"the writer of the {each.name} database has stopped" for each in writers if not each.is_alive]
         if _disk_free_bytes(self.settings.store.path) < MIN_DISK_FREE_BYTES:
             problems.append(f"less than {MIN_DISK_FREE_BYTES >> 20} MiB free in {self.settings.store.path}")
         return problems

@@ -85,7 +85,7 @@ class CaptureRounds:
             cheap.wait(max(0.0, deadline - time.monotonic()))
 
     def wait(self) -> bool:
-        """Until all are over; whether there was any. An error here is a mistake of ours: a round records its failures."""
+        """Until all are over; whether there was any. An error is a mistake of ours: a round records its failures."""
         wait(self._futures)
         for future in self._futures:
             if error := future.exception():
