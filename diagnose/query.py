@@ -3,16 +3,16 @@ A reader's own SQL, run where it can do no harm: in a child process over a snaps
 
 The server writes a snapshot (store/export.py) when somebody asks and the last one is older than five seconds. The child
 opens it read-only with external access off, settings locked and memory limited, runs exactly one SELECT or EXPLAIN, and
-is killed when its time is over. Its answer comes back as an Arrow stream; this module turns it into what was asked for.
+is killed when its time is over. Its answer comes back as an Arrow stream, which becomes what was asked for here.
 """
 
 from __future__ import annotations
 
-import base64
 import io
 import json
-import math
 import os
+import select
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,28 +20,23 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
-from datetime import time as time_of_day
-from decimal import Decimal
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Self
-from uuid import UUID
+from typing import IO, Any, Self, cast
 
 import pyarrow as pa
-import pyarrow.csv
 import pyarrow.parquet
 
 from diagnose.config import SqlSettings
 from diagnose.errors import QueryError
 from diagnose.model import rfc3339, utc_now
+from diagnose.query_values import json_column
+from diagnose.query_worker import READY
 from diagnose.store.db import Store
 from diagnose.store.export import export_all
 
 MAX_AGE_S = 5.0
-EXACT_INTEGER = 2**53  # JavaScript reads larger ones wrongly
 START_S = 10.0  # for the child to start, beside the query's own time
-MAX_ANSWER_BYTES = 256 * 1024 * 1024
-KNOWN_CODES = frozenset({"sql_error", "refused", "timeout", "memory_limit", "busy"})
 
 
 @dataclass(frozen=True)
@@ -78,10 +73,9 @@ class QueryAnswer:
 
     @property
     def rows(self) -> list[list[Any]]:
-        """Values in column order, as JSON can hold them (docs/reference: SQL answers)."""
-        columns = [
-            [_plain(value) for value in column.to_pylist(maps_as_pydicts="lossy")] for column in self.table.columns
-        ]
+        """Values in column order, as JSON can hold them (query_values)."""
+        types = [column["type"] for column in self.columns]
+        columns = [json_column(column, kind) for column, kind in zip(self.table.columns, types, strict=True)]
         return [list(row) for row in zip(*columns, strict=True)]
 
     @property
@@ -99,73 +93,42 @@ class QueryAnswer:
         }
 
     def encode(self, form: str) -> bytes:
-        """The body for `json`, `csv` (nested values as JSON), `arrow` (an IPC stream) or `parquet`."""
-        sink = io.BytesIO()
+        """The body as `json`, `csv` (values as in JSON, nested ones as JSON text), `arrow` (IPC) or `parquet`."""
         if form == "json":
             return json.dumps(self.as_json(), ensure_ascii=False).encode()
         if form == "csv":
-            pyarrow.csv.write_csv(_flat(self.table), sink)
-        elif form == "parquet":
+            return self._as_csv().encode()
+        sink = io.BytesIO()
+        if form == "parquet":
             pyarrow.parquet.write_table(self.table, sink, compression="zstd")
         else:
             with pa.ipc.new_stream(sink, self.table.schema) as stream:
                 stream.write_table(self.table)
         return sink.getvalue()
 
-
-def _plain(value: Any) -> Any:  # noqa: PLR0911  one line a type
-    """
-    One value as JSON holds it exactly.
-
-    Integers beyond ±2^53, decimals, NaN and infinities become strings, times RFC 3339 with microseconds, bytes base64,
-    MAP and STRUCT objects.
-    """
-    match value:
-        case None | bool() | str():
-            return value
-        case int():
-            return value if abs(value) <= EXACT_INTEGER else str(value)
-        case float():
-            if math.isfinite(value):
-                return value
-            return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
-        case datetime():
-            return rfc3339(value if value.tzinfo else value.replace(tzinfo=UTC))
-        case bytes():
-            return base64.b64encode(value).decode()
-        case dict():
-            return {str(key): _plain(each) for key, each in value.items()}
-        case list() | tuple():
-            return [_plain(each) for each in value]
-        case timedelta():
-            return value.total_seconds()
-        case Decimal() | date() | time_of_day() | UUID() | _:
-            return str(value)
+    def _as_csv(self) -> str:
+        """RFC 4180 with a head; nothing is an empty field, an empty text a quoted one."""
+        lines = [[column["name"] for column in self.columns], *self.rows]
+        return "".join(",".join(map(_csv_field, line)) + "\n" for line in lines)
 
 
-def _flat(table: pa.Table) -> pa.Table:
-    """CSV has no lists and objects: those columns become JSON text."""
-    for at, field in enumerate(table.schema):
-        if pa.types.is_nested(field.type) or pa.types.is_binary(field.type):
-            texts = [
-                None if value is None else _as_text(value)
-                for value in table.column(at).to_pylist(maps_as_pydicts="lossy")
-            ]
-            table = table.set_column(at, field.name, pa.array(texts, pa.string()))
-    return table
-
-
-def _as_text(value: Any) -> str:
-    plain = _plain(value)
-    return plain if isinstance(plain, str) else json.dumps(plain, ensure_ascii=False)
+def _csv_field(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, int | float):
+        return json.dumps(value)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return '"' + text.replace('"', '""') + '"'
 
 
 class Snapshots:
     """Copies of the whole store for readers, at most one every five seconds and only when somebody asks."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, *, max_age_s: float = MAX_AGE_S) -> None:
         self._store = store
+        self._max_age_s = max_age_s
         self._folder = store.path / "snapshots"
+        shutil.rmtree(self._folder, ignore_errors=True)  # what a crash left
         self._lock = threading.Lock()
         self._newest: Snapshot | None = None
         self._readers: dict[Path, int] = {}
@@ -174,7 +137,7 @@ class Snapshots:
     def newest(self) -> Iterator[Snapshot]:
         """A snapshot that stays until the block ends."""
         with self._lock:
-            if self._newest is None or self._newest.age_s > MAX_AGE_S:
+            if self._newest is None or self._newest.age_s > self._max_age_s:
                 self._newest = self._write()
             snapshot = self._newest
             self._readers[snapshot.file] = self._readers.get(snapshot.file, 0) + 1
@@ -188,10 +151,9 @@ class Snapshots:
 
     def _write(self) -> Snapshot:
         self._folder.mkdir(exist_ok=True)
-        as_of = utc_now()
-        file = self._folder / f"{as_of:%Y%m%dT%H%M%S%f}.duckdb"
-        export_all(self._store, file)
-        return Snapshot(file, as_of, time.monotonic())
+        written_s = time.monotonic()
+        file = self._folder / f"{utc_now():%Y%m%dT%H%M%S%f}.duckdb"
+        return Snapshot(file, export_all(self._store, file, bodies=False), written_s)
 
     def _remove_old(self) -> None:
         for file in self._folder.glob("*.duckdb"):
@@ -221,9 +183,10 @@ class Snapshot:
 
 def run_query(snapshot: Snapshot, sql: str, params: Mapping[str, Any], *, limits: Limits) -> QueryAnswer:
     """
-    Run one statement on *snapshot* in a child process.
+    Run one statement on *snapshot* in a child process; *params* are its `$name` parameters.
 
-    Raises QueryError: `refused` for anything but one SELECT or EXPLAIN, `sql_error`, `timeout`, `memory_limit`.
+    Raises QueryError: `refused` for anything but one SELECT or EXPLAIN and for what reaches beyond the snapshot,
+    `sql_error`, `timeout`, `memory_limit`.
     """
     asked = {
         "file": str(snapshot.file),
@@ -233,29 +196,44 @@ def run_query(snapshot: Snapshot, sql: str, params: Mapping[str, Any], *, limits
         "memory_bytes": limits.memory_bytes,
         "timeout_s": limits.timeout_s,
     }
-    began = time.monotonic()
-    out = _in_child(json.dumps(asked).encode(), limits)
-    head, _, body = out.partition(b"\n")
+    out, elapsed_s = _in_child(json.dumps(asked).encode(), limits)
+    head, _, body = out.removeprefix(READY).partition(b"\n")
     try:
         said = json.loads(head)
-    except ValueError as err:
+    except ValueError as err:  # it died in the middle: there was no more memory or stack
         raise QueryError("the query was stopped: it needed too much memory", code="memory_limit") from err
     if "code" in said:
-        raise QueryError(said["message"], code=said["code"] if said["code"] in KNOWN_CODES else "sql_error")
+        raise QueryError(said["message"], code=said["code"])
     table = pa.ipc.open_stream(body).read_all()
-    return QueryAnswer(table, said["truncated"], (time.monotonic() - began) * 1000, snapshot.as_of)
+    return QueryAnswer(table, said["truncated"], elapsed_s * 1000, snapshot.as_of)
 
 
-def _in_child(asked: bytes, limits: Limits) -> bytes:
-    """What the child wrote. It is killed when its time is over."""
+def _in_child(asked: bytes, limits: Limits) -> tuple[bytes, float]:
+    """What the child wrote, and the seconds its query took. It is killed when its time is over."""
     environment = {"PATH": os.defpath, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     command = [sys.executable, "-m", "diagnose.query_worker"]
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=environment
     ) as child:
         try:
-            out, _ = child.communicate(asked, timeout=limits.timeout_s + START_S)
+            return _ask(child, asked, limits)
         except subprocess.TimeoutExpired as err:
-            child.kill()
             raise QueryError(f"the query took longer than {limits.timeout_s:g} s", code="timeout") from err
-    return out
+        finally:
+            child.kill()
+
+
+def _ask(child: subprocess.Popen[bytes], asked: bytes, limits: Limits) -> tuple[bytes, float]:
+    """Its time starts when it is ready: how long a process takes to start is not the reader's business."""
+    question, answer = cast("IO[bytes]", child.stdin), cast("IO[bytes]", child.stdout)
+    try:
+        question.write(asked)
+        question.close()
+    except OSError as err:
+        raise QueryError(f"the process for the query did not start: {err}", code="busy") from err
+    child.stdin = None  # communicate would use it again
+    if not select.select([answer], [], [], START_S)[0]:
+        raise QueryError("the process for the query did not start in time", code="busy")
+    began = time.monotonic()
+    out, _ = child.communicate(timeout=limits.timeout_s)
+    return out, time.monotonic() - began
