@@ -27,8 +27,15 @@ ORDER BY started_at DESC, profile_id
 LIMIT $limit
 
 -- name: labelled_traces
--- Traces named by the profiles an incident captured, most samples first.
-SELECT sample.trace_id, arg_max(profile.kind, sample.observations[1]) AS kind, count(*) AS samples
-FROM capture JOIN profile USING (profile_id) JOIN sample USING (profile_no)
-WHERE capture.incident_id = $incident_id AND capture."trigger" <> 'resolved' AND sample.trace_id IS NOT NULL
-GROUP BY sample.trace_id ORDER BY samples DESC, sample.trace_id LIMIT $limit
+-- Traces named by the profiles an incident captured: in turn one that was on CPU and one that was not, those with the
+-- most samples first. A hundred leaked goroutines must not hide the requests that were at work.
+WITH named AS (
+  SELECT
+    sample.trace_id, bool_or(profile.kind = 'cpu') AS on_cpu, arg_max(profile.kind, profile.kind = 'cpu') AS kind,
+    count(*) AS samples
+  FROM capture JOIN profile USING (profile_id) JOIN sample USING (profile_no)
+  WHERE capture.incident_id = $incident_id AND capture."trigger" <> 'resolved' AND sample.trace_id IS NOT NULL
+  GROUP BY sample.trace_id
+)
+SELECT trace_id, kind, samples FROM named
+ORDER BY row_number() OVER (PARTITION BY on_cpu ORDER BY samples DESC, trace_id), on_cpu DESC LIMIT $limit
