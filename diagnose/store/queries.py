@@ -19,8 +19,3 @@ def load_queries(subject: str, folder: Path = HERE / "sql") -> dict[str, str]:
     """
     parts = _NAME.split((folder / f"{subject}.sql").read_text(encoding="utf-8"))[1:]
     return {name: text.strip() for name, text in zip(parts[::2], parts[1::2], strict=True)}
-
-
-def statements(script: str) -> list[str]:
-    """The statements of a script without strings that contain a semicolon at the end of a line."""
-    return [part.strip() for part in re.split(r";\s*$", script, flags=re.MULTILINE) if part.strip()]
