@@ -137,6 +137,14 @@ def test_with_prometheus_down_the_report_says_so(tmp_path, go_process):
         assert "done" == outcomes(report["incident"])["cpu", "first"]
 
 
+def test_without_a_collector_the_report_says_that_spans_are_missing(tmp_path, prometheus, go_process):
+    with service(tmp_path, prometheus=prometheus.url, pprof=go_process.address) as running:
+        report = running.report(post(running, alert()), "profiles captured")
+
+        assert TRACE in {each["trace_id"] for each in report["incident"]["traces"]}
+        assert any("span" in each["statement"] for each in report["missing_evidence"]), report["missing_evidence"]
+
+
 def test_with_the_target_down_the_report_says_so(tmp_path, prometheus):
     with service(tmp_path, prometheus=prometheus.url, pprof=f"127.0.0.1:{free_port()}") as running:
         report = running.report(post(running, alert()), "profiles captured")
