@@ -14,7 +14,7 @@ from diagnose.config.shape import item_type, sections_in
 REFERENCE = Path(__file__).parent.parent / "docs" / "reference"
 
 
-@pytest.mark.parametrize("name", ["settings", "cli", "schema"])
+@pytest.mark.parametrize("name", ["settings", "cli", "schema", "http", "metrics"])
 def test_the_reference_is_what_the_code_says(name, tmp_path):
     """`make docs` writes it again."""
     reference.write(tmp_path)

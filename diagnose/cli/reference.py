@@ -1,11 +1,12 @@
 """
-docs/reference/settings.md, cli.md and schema.md, written from the code they describe.
+The pages of docs/reference, written from the code they describe: settings, commands, HTTP, tables, metrics.
 
 `python -m diagnose.cli.reference docs/reference` writes them; a test compares them with what is committed.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,11 +22,14 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import BeforeValidator
 from pydantic.fields import FieldInfo
 
+from diagnose.app import Service
 from diagnose.cli.main import EVERYWHERE, commands_of, main
-from diagnose.config import Section, Settings, parse_size
+from diagnose.config import Section, Settings, StoreSettings, parse_size
 from diagnose.config.shape import bare, item_type, sections_in, tag
 from diagnose.config.units import format_duration, format_size
 from diagnose.store.db import Store
+from diagnose.telemetry import REGISTRY
+from diagnose.web import create_app
 
 TEMPLATES = Environment(
     loader=FileSystemLoader(Path(__file__).parent / "templates"),
@@ -168,11 +172,49 @@ def _cells(row: dict[str, Any]) -> dict[str, str]:
     return {name: _cell(text or "") for name, text in row.items()}
 
 
+def http_reference() -> str:
+    """Every endpoint with what its view says."""
+    with TemporaryDirectory() as folder:
+        service = Service(Settings(store=StoreSettings(path=Path(folder))))  # not started
+        app = create_app(service, service.settings)
+        service.store.close()
+    endpoints = [
+        {
+            "methods": " ".join(sorted((rule.methods or set()) - {"HEAD", "OPTIONS"})),
+            "path": _path(rule.rule),
+            "role": getattr(app.view_functions[rule.endpoint], "role", "admin") or "none",
+            "text": _cell(cleandoc(app.view_functions[rule.endpoint].__doc__ or "")),
+        }
+        for rule in app.url_map.iter_rules()
+    ]
+    return TEMPLATES.get_template("http.md.j2").render(endpoints=endpoints)
+
+
+def _path(rule: str) -> str:
+    """`/x/<any(a, b):form>/<id>` → `/x/{form: a, b}/{id}`."""
+    return re.sub(r"<(?:any\(([^)]*)\):)?(\w+)>", lambda m: f"{{{m[2]}: {m[1]}}}" if m[1] else f"{{{m[2]}}}", rule)
+
+
+def metrics_reference() -> str:
+    """Every metric of our own as /metrics shows it."""
+    metrics = [
+        {
+            "name": family.name + ("_total" if family.type == "counter" else ""),
+            "type": family.type,
+            "text": _cell(family.documentation),
+        }
+        for family in REGISTRY.collect()
+    ]
+    return TEMPLATES.get_template("metrics.md.j2").render(metrics=metrics)
+
+
 def write(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "settings.md").write_text(settings_reference(Settings), encoding="utf-8")
     (folder / "cli.md").write_text(cli_reference(), encoding="utf-8")
     (folder / "schema.md").write_text(schema_reference(), encoding="utf-8")
+    (folder / "http.md").write_text(http_reference(), encoding="utf-8")
+    (folder / "metrics.md").write_text(metrics_reference(), encoding="utf-8")
 
 
 if __name__ == "__main__":

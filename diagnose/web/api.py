@@ -51,6 +51,7 @@ def incidents() -> Response:
 @api.get("/incidents/<incident_id>")
 @needs("read")
 def incident(incident_id: str) -> Response:
+    """What is known of one: alerts, traces, captures, findings, deliveries, timeline."""
     return answer(incident_detail(current_service().store, incident_id))
 
 
@@ -108,6 +109,7 @@ def note(incident_id: str) -> tuple[Response, int]:
 @api.get("/traces/<trace_id>")
 @needs("read")
 def trace(trace_id: str) -> Response:
+    """The spans of one trace in the order of a waterfall, with `self_ns`."""
     spans = trace_spans(current_service().store, trace_id)
     if not spans:
         raise NotFound(f"no span of trace {trace_id} is stored")
