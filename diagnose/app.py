@@ -48,9 +48,9 @@ class Service:
         self.pipeline = Pipeline(self.store, settings, prometheus, self.directory, self.outbox)
         self.baselines = BaselineScheduler(self.store, self.directory, settings, self._is_sick)
         self.snapshots = Snapshots(self.store)
-        self._watch_ourselves()
 
     def start(self) -> None:
+        self._watch_ourselves()
         self.outbox.start()
         self.pipeline.resume()
         self.baselines.start()
