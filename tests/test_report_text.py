@@ -73,6 +73,7 @@ def test_a_period_names_the_day_again_only_when_it_is_another():
 @pytest.mark.parametrize(
     ("sentence", "names", "pieces"),
     [
+        ("requests of /checkout", ("checkout",), [(False, "requests of /checkout")]),
         ("`main.f` gained 3 points", (), [(True, "main.f"), (False, " gained 3 points")]),
         ("hot: main.(*M).match", ("main.(*M).match",), [(False, "hot: "), (True, "main.(*M).match")]),
         ("`main.f` calls main.fast", ("main.f",), [(True, "main.f"), (False, " calls main.fast")]),

@@ -156,7 +156,7 @@ def _split_at_names(text: str, names: tuple[str, ...]) -> list[tuple[bool, str]]
     wanted = [re.escape(name) for name in sorted(names, key=len, reverse=True) if len(name) > 2]
     if not wanted:
         return [(False, text)]
-    parts = re.split(rf"(?<![\w.])({'|'.join(wanted)})(?![\w])", text)
+    parts = re.split(rf"(?<![\w./])({'|'.join(wanted)})(?![\w])", text)
     return [(bool(at % 2), part) for at, part in enumerate(parts)]
 
 
