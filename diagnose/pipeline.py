@@ -169,23 +169,26 @@ class Pipeline:
     def attach_traces(self, incident_id: str, episodes: Iterable[Episode]) -> list[Note]:
         """Find the traces of each alert, keep them with the exemplars they were found by. Says what was missing."""
         missing: list[Note] = []
+        watched_exprs: dict[str, None] = {}  # two instances of one rule watch the same number
         for episode in episodes:
             found = correlate(episode, self.readers)
             self._keep(incident_id, episode, found)
             missing += found.missing
+            watched_exprs |= {found.expr: None} if found.expr else {}
+        for expr in watched_exprs:
+            self._keep_curve(incident_id, expr)
         return missing
 
     def _keep(self, incident_id: str, episode: Episode, found: Correlation) -> None:
         save_enrichment(self.store, episode.episode_id, expr=found.expr, active_at=found.active_at, value=found.value)
         save_exemplars(self.store, found.exemplars)
-        self._keep_curve(incident_id, found.expr)
         new = save_traces(self.store, incident_id, found.traces)
         if found.exemplars:
             self.save_step(incident_id, "webhook_to_first_exemplar")
         if new:
             add_timeline(self.store, incident_id, "traces", f"{new} traces found for {episode.alertname}")
 
-    def _keep_curve(self, incident_id: str, expr: str | None) -> None:
+    def _keep_curve(self, incident_id: str, expr: str) -> None:
         """The number that the alert watches, over the time the report shows, so that it needs no Prometheus later."""
         number = watched(expr)
         if number is None:
