@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from diagnose.cli.profile import profile
 from diagnose.errors import NotFound
 from diagnose.pprof.codec import decode, encode
-from tests.pprof.golden import assert_golden
+from tests.golden_files import assert_golden
 from tests.pprof.small import TICK_NS, cpu_profile
 
 DATA = Path(__file__).parent / "data" / "pprof"

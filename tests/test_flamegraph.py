@@ -1,13 +1,12 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from diagnose.pprof.codec import decode
 from diagnose.pprof.profile import Frame, Profile, Sample, ValueType
@@ -128,15 +127,6 @@ def test_the_script_stays_small_and_needs_nothing_from_outside():
     page = render_page(cpu_profile({"main.main": 1}))
 
     assert [] == [word for word in ("://", "src=", "href=", "@import", "url(", "fetch(", "import(") if word in page]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    installed = shutil.which("chromium") or shutil.which("google-chrome")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox", "--disable-gpu"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture

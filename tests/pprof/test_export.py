@@ -5,7 +5,7 @@ import json
 from diagnose.pprof.codec import decode
 from diagnose.pprof.export import folded, speedscope
 from diagnose.pprof.profile import Frame, Profile, Sample
-from tests.pprof.golden import assert_golden
+from tests.golden_files import assert_golden
 from tests.pprof.small import CPU, RECORDED, cpu_profile, frames_of
 
 

@@ -8,7 +8,7 @@ from diagnose.pprof import tree as trees
 from diagnose.pprof.codec import decode
 from diagnose.pprof.profile import Profile, Sample
 from diagnose.pprof.tree import build_tree, diff_trees, drop_small, focus, hide_runtime, set_profiler_apart
-from tests.pprof.golden import assert_golden
+from tests.golden_files import assert_golden
 from tests.pprof.small import CPU, RECORDED, TICK_NS, cpu_profile, frames_of
 
 PATHS = {
