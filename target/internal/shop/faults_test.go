@@ -127,17 +127,22 @@ func TestFaultsThatKeepTheRequestAreFoundInItsGoroutine(t *testing.T) {
 		t.Run(fault, func(t *testing.T) {
 			s := openShop(t)
 			s.switchOn(t, service, fault)
-			done := make(chan struct{})
-			defer func() { <-done }()
-			go func() {
+			stop, done := make(chan struct{}), make(chan struct{})
+			defer func() { close(stop); <-done }()
+			go func() { // one order may be over before the first snapshot is taken
 				defer close(done)
-				s.order(t, "sku-01")
+				for {
+					select {
+					case <-stop:
+						return
+					default:
+						s.order(t, "sku-01")
+					}
+				}
 			}()
-			for !stack(t, guilty[fault]) {
-				select {
-				case <-done:
+			for deadline := time.Now().Add(time.Minute); !stack(t, guilty[fault]); {
+				if time.Now().After(deadline) {
 					t.Fatalf("no snapshot met %s", name(guilty[fault]))
-				default:
 				}
 			}
 		})
