@@ -24,9 +24,10 @@ from diagnose.notify import make_sink
 from diagnose.notify.outbox import Outbox
 from diagnose.pipeline import Pipeline
 from diagnose.prometheus import Prometheus
-from diagnose.query import Limits, QueryAnswer, Snapshots, run_query
+from diagnose.query import Limits, QueryAnswer, run_query
 from diagnose.store.db import Store
 from diagnose.store.incidents import open_incidents
+from diagnose.store.snapshots import Snapshots
 from diagnose.telemetry import DISK_FREE, OPEN_INCIDENTS, QUEUE_JOBS, READY, get_logger
 from diagnose.web import create_app
 from diagnose.web.server import HttpServer

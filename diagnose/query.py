@@ -12,16 +12,12 @@ import io
 import json
 import os
 import select
-import shutil
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import IO, Any, Self, cast
 
 import pyarrow as pa
@@ -29,13 +25,11 @@ import pyarrow.parquet
 
 from diagnose.config import SqlSettings
 from diagnose.errors import QueryError
-from diagnose.model import rfc3339, utc_now
+from diagnose.model import rfc3339
 from diagnose.query_values import json_column
 from diagnose.query_worker import READY
-from diagnose.store.db import Store
-from diagnose.store.export import export_all
+from diagnose.store.snapshots import Snapshot
 
-MAX_AGE_S = 5.0
 START_S = 10.0  # for the child to start, beside the query's own time
 
 
@@ -119,66 +113,6 @@ def _csv_field(value: Any) -> str:
         return json.dumps(value)
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     return '"' + text.replace('"', '""') + '"'
-
-
-class Snapshots:
-    """Copies of the whole store for readers, at most one every five seconds and only when somebody asks."""
-
-    def __init__(self, store: Store, *, max_age_s: float = MAX_AGE_S) -> None:
-        self._store = store
-        self._max_age_s = max_age_s
-        self._folder = store.path / "snapshots"
-        shutil.rmtree(self._folder, ignore_errors=True)  # what a crash left
-        self._lock = threading.Lock()
-        self._newest: Snapshot | None = None
-        self._readers: dict[Path, int] = {}
-
-    @contextmanager
-    def newest(self) -> Iterator[Snapshot]:
-        """A snapshot that stays until the block ends."""
-        with self._lock:
-            if self._newest is None or self._newest.age_s > self._max_age_s:
-                self._newest = self._write()
-            snapshot = self._newest
-            self._readers[snapshot.file] = self._readers.get(snapshot.file, 0) + 1
-            self._remove_old()
-        try:
-            yield snapshot
-        finally:
-            with self._lock:
-                self._readers[snapshot.file] -= 1
-                self._remove_old()
-
-    def _write(self) -> Snapshot:
-        self._folder.mkdir(exist_ok=True)
-        written_s = time.monotonic()
-        file = self._folder / f"{utc_now():%Y%m%dT%H%M%S%f}.duckdb"
-        return Snapshot(file, export_all(self._store, file, bodies=False), written_s)
-
-    def _remove_old(self) -> None:
-        for file in self._folder.glob("*.duckdb"):
-            in_use = self._readers.get(file, 0) > 0 or (self._newest is not None and file == self._newest.file)
-            if not in_use:
-                file.unlink(missing_ok=True)
-                self._readers.pop(file, None)
-
-    def close(self) -> None:
-        """Remove the files."""
-        with self._lock:
-            self._newest = None
-            self._readers.clear()
-            self._remove_old()
-
-
-@dataclass(frozen=True)
-class Snapshot:
-    file: Path
-    as_of: datetime
-    written_s: float
-
-    @property
-    def age_s(self) -> float:
-        return time.monotonic() - self.written_s
 
 
 def run_query(snapshot: Snapshot, sql: str, params: Mapping[str, Any], *, limits: Limits) -> QueryAnswer:

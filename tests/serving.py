@@ -12,10 +12,11 @@ from typing import Any
 from diagnose.config import Settings, SqlSettings
 from diagnose.errors import StoreBusy
 from diagnose.model import Accepted, AlertGroup
-from diagnose.query import Limits, QueryAnswer, Snapshots, run_query
+from diagnose.query import Limits, QueryAnswer, run_query
 from diagnose.receive.grouping import incident_key, matching_rule
 from diagnose.store.alerts import save_group
 from diagnose.store.db import Store
+from diagnose.store.snapshots import Snapshots
 from diagnose.web import create_app
 from diagnose.web.server import HttpServer
 

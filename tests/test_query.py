@@ -17,9 +17,10 @@ import pytest
 
 from diagnose.config import SqlSettings
 from diagnose.errors import QueryError
-from diagnose.query import Limits, Snapshot, Snapshots, run_query
+from diagnose.query import Limits, run_query
 from diagnose.store.db import Store
 from diagnose.store.incidents import add_timeline
+from diagnose.store.snapshots import Snapshot, Snapshots
 
 LIMITS = Limits(timeout_s=5.0, rows=100, memory_bytes=512 * 2**20)
 

@@ -11,12 +11,13 @@ from typing import Any
 from diagnose.config import Settings
 from diagnose.errors import DecodeError
 from diagnose.model import utc_now
-from diagnose.query import Limits, Snapshot, run_query
+from diagnose.query import Limits, run_query
 from diagnose.store.db import Store
 from diagnose.store.export import export_all, export_incident
 from diagnose.store.incidents import incident_detail, list_incidents
 from diagnose.store.profiles import profile_body
 from diagnose.store.reports import get_report
+from diagnose.store.snapshots import Snapshot
 from diagnose.web.arguments import parse_time
 
 REPORT_COLUMNS = {"html": "html", "md": "markdown", "json": "json"}

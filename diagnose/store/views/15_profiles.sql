@@ -1,0 +1,286 @@
+-- The documented views and macros over profiles. Tables are named without their database, as in 10_telemetry.sql.
+-- Queries over stacks add the samples up first, MATERIALIZED: unnesting below such a join fails on DuckDB 2.0.0.
+-- In macros a parameter hides a column of the same name, so those columns are written with their table.
+
+CREATE VIEW profiles AS
+SELECT
+  profile_id, capture_id, service_name, service_instance_id, kind, basis, started_at, duration_ns, sample_count,
+  build_id, labels, value_types, value_types[default_value]."type" AS default_value_type, period, sha256,
+  bytes
+FROM profile;
+COMMENT ON VIEW profiles IS 'One row per stored profile.';
+COMMENT ON COLUMN profiles.profile_id IS 'Kind and the first digits of the content hash.';
+COMMENT ON COLUMN profiles.capture_id IS 'The capture that fetched it; NULL when it was imported.';
+COMMENT ON COLUMN profiles.service_name IS 'Service of the process.';
+COMMENT ON COLUMN profiles.service_instance_id IS 'Instance of the process.';
+COMMENT ON COLUMN profiles.kind IS 'cpu, heap, goroutine, goroutineleak, mutex, block, wall, threadcreate.';
+COMMENT ON COLUMN profiles.basis IS 'interval: what happened in duration_ns; snapshot: the state then; since_start: summed up since the process began.';
+COMMENT ON COLUMN profiles.started_at IS 'When it began, UTC.';
+COMMENT ON COLUMN profiles.duration_ns IS 'How long it ran, nanoseconds; 0 for a snapshot.';
+COMMENT ON COLUMN profiles.sample_count IS 'Samples of distinct stack, ids and labels.';
+COMMENT ON COLUMN profiles.build_id IS 'Build id of the binary, empty when unknown.';
+COMMENT ON COLUMN profiles.labels IS 'Labels given when it was stored.';
+COMMENT ON COLUMN profiles.value_types IS 'What was measured and in which unit, in the order of the file.';
+COMMENT ON COLUMN profiles.default_value_type IS 'The value type meant when none is named.';
+COMMENT ON COLUMN profiles.period IS 'Events between two samples, in the unit of the kind: 10000000 ns for cpu.';
+COMMENT ON COLUMN profiles.sha256 IS 'Hash of the file as it came.';
+COMMENT ON COLUMN profiles.bytes IS 'Size of the gzipped file.';
+
+CREATE VIEW profile_samples AS
+WITH typed AS (
+  SELECT
+    profile_no, profile_id, kind, service_name, service_instance_id, unnest(value_types) AS value_type,
+    generate_subscripts(value_types, 1) AS place
+  FROM profile
+)
+SELECT
+  typed.profile_id, typed.kind, typed.service_name, typed.service_instance_id, typed.value_type."type" AS value_type,
+  typed.value_type.unit AS unit, sample."values"[typed.place] AS value, sample.observations[typed.place] AS observations,
+  sample.trace_id, sample.span_id, sample.labels, sample.numbers, stack.stack_id, leaf.name AS leaf_function,
+  own.name AS own_function, stack.is_profiler,
+  coalesce((
+    SELECT list(named.name ORDER BY path.place)
+    FROM (SELECT unnest(stack.nodes) AS node_no, generate_subscripts(stack.nodes, 1) AS place) AS path
+    JOIN node USING (node_no) JOIN function AS named USING (function_no)
+  ), []) AS functions
+FROM sample JOIN typed USING (profile_no) JOIN stack USING (stack_no)
+LEFT JOIN node AS leaf_node ON leaf_node.node_no = stack.leaf_no
+LEFT JOIN function AS leaf ON leaf.function_no = leaf_node.function_no
+LEFT JOIN function AS own ON own.function_no = stack.own_no;
+COMMENT ON VIEW profile_samples IS 'One row per sample and value type.';
+COMMENT ON COLUMN profile_samples.profile_id IS 'The profile.';
+COMMENT ON COLUMN profile_samples.kind IS 'Kind of the profile.';
+COMMENT ON COLUMN profile_samples.service_name IS 'Service of the process.';
+COMMENT ON COLUMN profile_samples.service_instance_id IS 'Instance of the process.';
+COMMENT ON COLUMN profile_samples.value_type IS 'What was measured: cpu, samples, inuse_space, wall …';
+COMMENT ON COLUMN profile_samples.unit IS 'Unit of value.';
+COMMENT ON COLUMN profile_samples.value IS 'What was measured at this stack.';
+COMMENT ON COLUMN profile_samples.observations IS 'How many independent observations stand behind value.';
+COMMENT ON COLUMN profile_samples.trace_id IS 'Trace the goroutine worked for, from its labels; NULL when it carried none.';
+COMMENT ON COLUMN profile_samples.span_id IS 'Span the goroutine worked for, from its labels.';
+COMMENT ON COLUMN profile_samples.labels IS 'The other labels of the goroutine; kind wall has state.';
+COMMENT ON COLUMN profile_samples.numbers IS 'Numeric labels.';
+COMMENT ON COLUMN profile_samples.stack_id IS 'Hash of the stack, the same in every profile.';
+COMMENT ON COLUMN profile_samples.leaf_function IS 'The function on top; NULL for a goroutine that has not run yet.';
+COMMENT ON COLUMN profile_samples.own_function IS 'The function to name to a human: the first of the program''s own from the top.';
+COMMENT ON COLUMN profile_samples.is_profiler IS 'True when the stack exists only because a profile was taken.';
+COMMENT ON COLUMN profile_samples.functions IS 'The stack, root to leaf; empty for a goroutine that has not run yet.';
+
+CREATE MACRO value_place(profile_types, default_place, wanted) AS
+CASE
+  WHEN wanted IS NULL THEN default_place
+  ELSE nullif(list_position(list_transform(profile_types, lambda each: each."type"), wanted), 0)
+END;
+COMMENT ON MACRO value_place IS 'Where a value type stands in profile.value_types, from 1; NULL when it does not.';
+
+CREATE MACRO top_functions(profile_id, value_type := NULL) AS TABLE
+WITH chosen AS (
+  SELECT profile.profile_no, value_place(profile.value_types, profile.default_value, value_type) AS place
+  FROM profile WHERE profile.profile_id = profile_id
+), weighed AS MATERIALIZED (
+  SELECT sample.stack_no, sum(sample."values"[chosen.place])::BIGINT AS value
+  FROM sample JOIN chosen USING (profile_no) GROUP BY sample.stack_no
+), placed AS MATERIALIZED (
+  SELECT stack.nodes, stack.leaf_no, weighed.value, CASE WHEN stack.is_profiler THEN 0 ELSE weighed.value END AS evidence
+  FROM weighed JOIN stack USING (stack_no) WHERE weighed.value <> 0
+), along AS (
+  SELECT unnest(nodes) AS node_no, leaf_no, value, evidence FROM placed
+), by_node AS MATERIALIZED (
+  SELECT
+    node_no, sum(value) AS total, coalesce(sum(value) FILTER (node_no = leaf_no), 0) AS self,
+    sum(evidence) AS evidence_total, coalesce(sum(evidence) FILTER (node_no = leaf_no), 0) AS evidence_self
+  FROM along GROUP BY node_no
+), by_function AS (
+  SELECT
+    named.name, min(named.file) AS file, min(named.package) AS package, bool_or(named.is_own) AS is_own,
+    sum(by_node.self) AS flat, coalesce(sum(by_node.total) FILTER (node.outer_most), 0) AS cum,
+    sum(by_node.evidence_self) AS evidence_flat,
+    coalesce(sum(by_node.evidence_total) FILTER (node.outer_most), 0) AS evidence_cum
+  FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no) GROUP BY named.name
+)
+SELECT
+  name AS function, file, package, is_own, flat::BIGINT AS flat, cum::BIGINT AS cum,
+  coalesce(100 * evidence_flat / nullif((SELECT sum(evidence) FROM placed), 0), 0) AS flat_percent,
+  coalesce(100 * evidence_cum / nullif((SELECT sum(evidence) FROM placed), 0), 0) AS cum_percent
+FROM by_function WHERE flat <> 0 OR cum <> 0
+ORDER BY abs(flat) DESC, abs(cum) DESC, name;
+COMMENT ON MACRO TABLE top_functions IS 'Functions of a profile as go tool pprof -top counts them: function, file, package, is_own, flat, cum in the unit of the value type (default: the profile''s own); flat_percent and cum_percent are shares without the samples of the profiler itself.';
+
+CREATE MACRO flamegraph(profile_id, value_type := NULL) AS TABLE
+WITH chosen AS (
+  SELECT profile.profile_no, value_place(profile.value_types, profile.default_value, value_type) AS place
+  FROM profile WHERE profile.profile_id = profile_id
+), weighed AS MATERIALIZED (
+  SELECT sample.stack_no, sum(sample."values"[chosen.place])::BIGINT AS value
+  FROM sample JOIN chosen USING (profile_no) GROUP BY sample.stack_no
+), placed AS MATERIALIZED (
+  SELECT stack.nodes, stack.leaf_no, stack.is_profiler, weighed.value
+  FROM weighed JOIN stack USING (stack_no) WHERE weighed.value <> 0
+), along AS (
+  SELECT unnest(nodes) AS node_no, leaf_no, is_profiler, value FROM placed
+), by_node AS MATERIALIZED (
+  SELECT
+    node_no, sum(value) AS total, coalesce(sum(value) FILTER (node_no = leaf_no), 0) AS self,
+    bool_and(is_profiler) AS is_profiler
+  FROM along GROUP BY node_no
+)
+SELECT
+  0 AS node_no, NULL::INTEGER AS parent_no, 0 AS depth, 'all' AS function, '' AS file, false AS is_own,
+  false AS is_runtime, false AS is_profiler, sum(value)::BIGINT AS total,
+  coalesce(sum(value) FILTER (leaf_no IS NULL), 0)::BIGINT AS self
+FROM placed HAVING count(*) > 0
+UNION ALL
+SELECT
+  node.node_no, coalesce(node.parent_no, 0), node.depth, named.name, named.file, named.is_own, named.is_runtime,
+  by_node.is_profiler, by_node.total::BIGINT, by_node.self::BIGINT
+FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no)
+ORDER BY depth, total DESC, node_no;
+COMMENT ON MACRO TABLE flamegraph IS 'The call tree of a profile, callers before what they call: node_no, parent_no (0 is the root, all), depth, function, file, is_own, is_runtime, is_profiler (only there because a profile was taken), total, self.';
+
+CREATE MACRO profile_diff(base_id, new_id, value_type := NULL) AS TABLE
+WITH wanted AS (
+  SELECT coalesce(value_type, profile.value_types[profile.default_value]."type") AS name
+  FROM profile WHERE profile.profile_id = new_id
+), sides AS (
+  SELECT false AS is_new, profile.profile_no, profile.duration_ns, value_place(profile.value_types, NULL, wanted.name) AS place
+  FROM profile, wanted WHERE profile.profile_id = base_id
+  UNION ALL
+  SELECT true, profile.profile_no, profile.duration_ns, value_place(profile.value_types, NULL, wanted.name)
+  FROM profile, wanted WHERE profile.profile_id = new_id
+), chosen AS MATERIALIZED (
+  SELECT * FROM sides WHERE (SELECT count(place) FROM sides) = 2
+), seconds AS (
+  SELECT
+    CASE WHEN min(duration_ns) > 0 THEN max(duration_ns) FILTER (NOT is_new) / 1e9 ELSE 1.0 END AS base_s,
+    CASE WHEN min(duration_ns) > 0 THEN max(duration_ns) FILTER (is_new) / 1e9 ELSE 1.0 END AS new_s
+  FROM chosen
+), weighed AS MATERIALIZED (
+  SELECT
+    sample.stack_no,
+    coalesce(sum(sample."values"[chosen.place]) FILTER (NOT chosen.is_new), 0)::BIGINT AS base,
+    coalesce(sum(sample."values"[chosen.place]) FILTER (chosen.is_new), 0)::BIGINT AS new,
+    coalesce(sum(sample.observations[chosen.place]) FILTER (NOT chosen.is_new), 0) AS base_seen,
+    coalesce(sum(sample.observations[chosen.place]) FILTER (chosen.is_new), 0) AS new_seen
+  FROM sample JOIN chosen USING (profile_no) GROUP BY sample.stack_no
+), placed AS MATERIALIZED (
+  SELECT stack.nodes, stack.leaf_no, weighed.base, weighed.new, weighed.base_seen, weighed.new_seen
+  FROM weighed JOIN stack USING (stack_no) WHERE NOT stack.is_profiler
+), totals AS (
+  SELECT sum(base) AS base, sum(new) AS new, sum(base_seen) AS base_seen, sum(new_seen) AS new_seen FROM placed
+), along AS (
+  SELECT unnest(nodes) AS node_no, leaf_no, base, new, base_seen, new_seen FROM placed
+), by_node AS MATERIALIZED (
+  SELECT
+    node_no, sum(base) AS base, sum(new) AS new, sum(base_seen) AS base_seen, sum(new_seen) AS new_seen,
+    sum(base) FILTER (node_no = leaf_no) AS base_self, sum(new) FILTER (node_no = leaf_no) AS new_self,
+    sum(base_seen) FILTER (node_no = leaf_no) AS base_seen_self, sum(new_seen) FILTER (node_no = leaf_no) AS new_seen_self
+  FROM along GROUP BY node_no
+), by_function AS (
+  SELECT
+    named.name, min(named.file) AS file, bool_or(named.is_own) AS is_own,
+    coalesce(sum(base_self), 0) AS base_flat, coalesce(sum(new_self), 0) AS new_flat,
+    coalesce(sum(base) FILTER (node.outer_most), 0) AS base_cum, coalesce(sum(new) FILTER (node.outer_most), 0) AS new_cum,
+    coalesce(sum(base_seen_self), 0) AS base_flat_seen, coalesce(sum(new_seen_self), 0) AS new_flat_seen,
+    coalesce(sum(base_seen) FILTER (node.outer_most), 0) AS base_cum_seen,
+    coalesce(sum(new_seen) FILTER (node.outer_most), 0) AS new_cum_seen
+  FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no) GROUP BY named.name
+), tested AS (
+  SELECT
+    by_function.*,
+    CASE WHEN greatest(base_flat_seen, new_flat_seen) >= 10 THEN weaker(
+      z_of_rate(base_flat_seen, new_flat_seen, seconds.base_s, seconds.new_s),
+      z_of_share(base_flat_seen, new_flat_seen, totals.base_seen, totals.new_seen)) END AS flat_z,
+    CASE WHEN greatest(base_cum_seen, new_cum_seen) >= 10 THEN weaker(
+      z_of_rate(base_cum_seen, new_cum_seen, seconds.base_s, seconds.new_s),
+      z_of_share(base_cum_seen, new_cum_seen, totals.base_seen, totals.new_seen)) END AS cum_z
+  FROM by_function, totals, seconds
+), ranked AS MATERIALIZED (
+  SELECT
+    tested.*, two_sided_p(flat_z) AS flat_p, two_sided_p(cum_z) AS cum_p,
+    row_number() OVER (ORDER BY abs(flat_z) DESC NULLS LAST) / count(flat_z) OVER () * 0.01 AS flat_limit,
+    row_number() OVER (ORDER BY abs(cum_z) DESC NULLS LAST) / count(cum_z) OVER () * 0.01 AS cum_limit
+  FROM tested
+), limits AS (
+  SELECT max(flat_p) FILTER (flat_p <= flat_limit) AS flat_p, max(cum_p) FILTER (cum_p <= cum_limit) AS cum_p FROM ranked
+)
+SELECT
+  ranked.name AS function, ranked.file, ranked.is_own,
+  base_flat::BIGINT AS base_flat, base_cum::BIGINT AS base_cum, new_flat::BIGINT AS new_flat, new_cum::BIGINT AS new_cum,
+  (new_flat - base_flat)::BIGINT AS flat, (new_cum - base_cum)::BIGINT AS cum,
+  coalesce(100 * new_flat / nullif(totals.new, 0), 0) - coalesce(100 * base_flat / nullif(totals.base, 0), 0) AS flat_points,
+  coalesce(100 * new_cum / nullif(totals.new, 0), 0) - coalesce(100 * base_cum / nullif(totals.base, 0), 0) AS cum_points,
+  flat_z AS z, coalesce(ranked.flat_p <= limits.flat_p, false) AS significant,
+  ranked.cum_z, coalesce(ranked.cum_p <= limits.cum_p, false) AS cum_significant
+FROM ranked, limits, totals
+WHERE base_flat <> 0 OR base_cum <> 0 OR new_flat <> 0 OR new_cum <> 0
+ORDER BY significant DESC, abs(new_flat - base_flat) DESC, ranked.name;
+COMMENT ON MACRO TABLE profile_diff IS 'Before and after per function, without the samples of the profiler itself: values of both, new minus base (flat, cum), change of the share in percentage points, z and significant by flat, cum_z and cum_significant by cum. significant: at most 1 % of those are false.';
+
+CREATE MACRO span_cpu(trace_id) AS TABLE
+WITH once AS MATERIALIZED (
+  SELECT * FROM span WHERE span.trace_id = lower(trace_id)
+  QUALIFY row_number() OVER (PARTITION BY span.span_id ORDER BY span.duration_ns DESC, span.start_time_unix_nano) = 1
+), cpu AS MATERIALIZED (
+  SELECT
+    profile.profile_no, profile.profile_id, profile.service_name, profile.service_instance_id, profile.period,
+    value_place(profile.value_types, NULL, 'cpu') AS place, epoch_ns(profile.started_at) AS starts,
+    epoch_ns(profile.started_at) + profile.duration_ns AS ends
+  FROM profile WHERE profile.kind = 'cpu' AND profile.service_name IN (SELECT once.service_name FROM once)
+), labelled AS MATERIALIZED (
+  SELECT sample.profile_no, count(sample.trace_id) > 0 AS has_traces FROM sample JOIN cpu USING (profile_no) GROUP BY 1
+), seen AS MATERIALIZED (
+  SELECT
+    sample.profile_no, sample.span_id, sum(sample.observations[cpu.place]) AS samples,
+    sum(sample."values"[cpu.place]) AS cpu_ns
+  FROM sample JOIN cpu USING (profile_no) WHERE sample.trace_id = lower(trace_id) GROUP BY 1, 2
+), beside AS (
+  SELECT
+    once.span_id, cpu.profile_no, cpu.profile_id, cpu.period, coalesce(labelled.has_traces, false) AS has_traces,
+    greatest(0, least(once.start_time_unix_nano + once.duration_ns, cpu.ends) - greatest(once.start_time_unix_nano, cpu.starts))
+      AS profiled_ns
+  FROM once JOIN cpu USING (service_name) LEFT JOIN labelled USING (profile_no)
+  WHERE cpu.service_instance_id = once.service_instance_id OR NOT EXISTS (
+    SELECT 1 FROM cpu AS same WHERE same.service_name = once.service_name AND same.service_instance_id = once.service_instance_id
+  )
+), counted AS (
+  SELECT
+    beside.span_id, count(*) AS profiles, sum(beside.profiled_ns) AS profiled_ns,
+    sum(beside.profiled_ns / nullif(beside.period, 0)) AS expected_samples, max(beside.period) AS period_ns,
+    bool_or(beside.has_traces AND beside.profiled_ns > 0) AS has_traces, coalesce(sum(seen.samples), 0) AS samples,
+    coalesce(sum(seen.cpu_ns), 0) AS cpu_ns,
+    coalesce(list(beside.profile_id) FILTER (beside.profiled_ns > 0 OR seen.samples > 0), []) AS profile_ids
+  FROM beside LEFT JOIN seen ON seen.profile_no = beside.profile_no AND seen.span_id = beside.span_id
+  GROUP BY beside.span_id
+), elsewhere AS (
+  SELECT sum(samples) AS samples FROM seen WHERE span_id IS NULL OR span_id NOT IN (SELECT once.span_id FROM once)
+), entries AS (
+  SELECT once.service_name, once.span_id, once.name FROM once
+  LEFT JOIN once AS parent ON parent.span_id = once.parent_span_id AND parent.service_name = once.service_name
+  WHERE parent.span_id IS NULL
+), entry_labels AS (
+  SELECT once.service_name, sum(counted.samples) AS samples, min(entries.name) AS name
+  FROM counted JOIN once USING (span_id) LEFT JOIN entries USING (span_id)
+  WHERE counted.samples > 0 GROUP BY 1 HAVING bool_and(entries.span_id IS NOT NULL)
+)
+SELECT
+  once.trace_id, once.span_id, once.parent_span_id, once.name, once.service_name, once.service_instance_id, once.start_time,
+  once.duration_ns, coalesce(counted.profiled_ns, 0)::BIGINT AS profiled_ns,
+  coalesce(counted.expected_samples, 0) AS expected_samples, coalesce(counted.samples, 0) AS samples,
+  coalesce(counted.cpu_ns, 0)::BIGINT AS cpu_ns,
+  100 * counted.cpu_ns / nullif(counted.profiled_ns, 0) AS cpu_percent,
+  coalesce(counted.profile_ids, []) AS profile_ids,
+  CASE
+    WHEN counted.samples > 0 THEN NULL
+    WHEN counted.profiles IS NULL THEN 'no CPU profile of this service'
+    WHEN counted.profiled_ns = 0 THEN 'no CPU profile ran during this span'
+    WHEN NOT counted.has_traces THEN 'the samples of the profile carry no trace ids'
+    WHEN counted.expected_samples < 1 THEN printf('too short: %.1f ms beside the profiler, one sample per %.1f ms of CPU',
+      counted.profiled_ns / 1e6, counted.period_ns / 1e6)
+    WHEN elsewhere.samples > 0 THEN printf('%.0f samples of this trace carry no id of its spans', elsewhere.samples)
+    WHEN entry_labels.samples > 0 AND once.span_id NOT IN (SELECT entries.span_id FROM entries) THEN printf(
+      'the labels name only the first span in the process: %.0f samples of %s', entry_labels.samples, entry_labels.name)
+    ELSE printf('waiting: on CPU in none of %.0f possible samples', counted.expected_samples)
+  END AS reason
+FROM once LEFT JOIN counted USING (span_id) LEFT JOIN entry_labels ON entry_labels.service_name = once.service_name, elsewhere
+ORDER BY once.start_time_unix_nano, once.span_id;
+COMMENT ON MACRO TABLE span_cpu IS 'Per span of a trace: profiled_ns it ran beside a CPU profile, expected_samples had it been on CPU all that time, samples seen, cpu_ns and cpu_percent of profiled_ns, the profiles, and the reason when no sample was seen.';
