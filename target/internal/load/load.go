@@ -40,10 +40,17 @@ func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 // Run sends orders until the duration is over or ctx ends. At the end of the duration it waits for the answers still due; when ctx
 // ends it gives up on them and does not count them.
 func Run(ctx context.Context, o Options) Summary {
-	g := &generator{
+	return newGenerator(o).run(ctx, o)
+}
+
+func newGenerator(o Options) *generator {
+	return &generator{
 		url:    *o.URL,
 		client: &http.Client{Timeout: requestTimeout, Transport: &http.Transport{MaxIdleConnsPerHost: o.Limit}},
 	}
+}
+
+func (g *generator) run(ctx context.Context, o Options) Summary {
 	slots := make(chan struct{}, o.Limit)
 	schedule, start := NewSchedule(o.Seed, o.RPS), time.Now()
 	var underWay sync.WaitGroup
@@ -125,6 +132,8 @@ func (g *generator) skip() {
 }
 
 func (g *generator) summary() Summary {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	slices.Sort(g.took)
 	s := Summary{Requests: len(g.took), Failed: g.failed, Skipped: g.skipped}
 	if n := len(g.took); n > 0 {

@@ -33,7 +33,7 @@ func TestRunOrdersWhatTheShopSellsAndCountsFailures(t *testing.T) {
 			w.WriteHeader(http.StatusInternalServerError)
 		}
 	})
-	s := Run(t.Context(), Options{URL: address, RPS: 500, Seed: 1, Duration: 200 * time.Millisecond, Limit: 50})
+	s := Run(t.Context(), Options{URL: address, RPS: 500, Seed: 1, Duration: 200 * time.Millisecond, Limit: 1000})
 
 	if n := int(orders.Load()); s.Requests != n || s.Failed != n/2 || s.Skipped != 0 || n < 50 {
 		t.Errorf("%d orders arrived, the summary says %s", n, s)
@@ -44,19 +44,34 @@ func TestRunOrdersWhatTheShopSellsAndCountsFailures(t *testing.T) {
 }
 
 func TestRunSkipsArrivalsWhenTooManyAreUnderWay(t *testing.T) {
-	enough := make(chan struct{})
-	time.AfterFunc(200*time.Millisecond, func() { close(enough) })
-	var underWay, most atomic.Int64
+	skipped := make(chan struct{})
+	var orders atomic.Int64
 	address := shop(t, func(http.ResponseWriter, *http.Request) {
-		most.Store(max(most.Load(), underWay.Add(1)))
-		<-enough
-		underWay.Add(-1)
+		orders.Add(1)
+		<-skipped
 	})
-	s := Run(t.Context(), Options{URL: address, RPS: 500, Seed: 1, Duration: 100 * time.Millisecond, Limit: 3})
+	o := Options{URL: address, RPS: 500, Seed: 1, Duration: 100 * time.Millisecond, Limit: 3}
+	others := arrivals(o) - o.Limit
+	g := newGenerator(o)
+	go func() { // the first three are answered when all others have come
+		for g.summary().Skipped < others {
+			time.Sleep(time.Millisecond)
+		}
+		close(skipped)
+	}()
+	s := g.run(t.Context(), o)
 
-	if s.Requests != 3 || s.Skipped == 0 || most.Load() > 3 {
-		t.Errorf("%s, %d at once, want 3 requests and the others skipped", s, most.Load())
+	if s.Requests != o.Limit || s.Skipped != others || int(orders.Load()) != o.Limit {
+		t.Errorf("%s, %d arrived, want %d and the other %d skipped", s, orders.Load(), o.Limit, others)
 	}
+}
+
+// arrivals is how many orders the schedule has within the duration.
+func arrivals(o Options) int {
+	n := 0
+	for schedule := NewSchedule(o.Seed, o.RPS); schedule.Next().At <= o.Duration; n++ {
+	}
+	return n
 }
 
 func TestRunEndsWithItsContextAndForgetsWhatIsUnderWay(t *testing.T) {

@@ -86,12 +86,12 @@ func TestErrorsAreThoseOfOneHamperAndReachTheClient(t *testing.T) {
 func TestNPlusOneAsksForEveryItem(t *testing.T) {
 	s := openShop(t)
 	_, want := s.order(t, "sku-01")
-	s.calls[Pricing] = 0
+	s.called(Pricing)
 	s.switchOn(t, Checkout, "n-plus-one")
 	status, got := s.order(t, "sku-01")
 
-	if status != http.StatusOK || s.calls[Pricing] != catalogue.ItemsPerHamper {
-		t.Errorf("%d after %d calls to pricing", status, s.calls[Pricing])
+	if calls := s.called(Pricing); status != http.StatusOK || calls != catalogue.ItemsPerHamper {
+		t.Errorf("%d after %d calls to pricing", status, calls)
 	}
 	if want := strings.Replace(want, `"number":1`, `"number":2`, 1); got != want {
 		t.Error("the order is not the same as with one call")
@@ -103,9 +103,22 @@ func TestRetryStormRepeatsARefusedReservation(t *testing.T) {
 	s.switchOn(t, Checkout, "retry-storm")
 	status, body := s.order(t, "sku-01")
 
-	if status != http.StatusBadGateway || s.calls[Inventory] != reserveAttempts ||
+	if calls := s.called(Inventory); status != http.StatusBadGateway || calls != reserveAttempts ||
 		!strings.Contains(body, "after 25 attempts: inventory answered 503: warehouse north is closed") {
-		t.Errorf("%d %s after %d calls to inventory", status, body, s.calls[Inventory])
+		t.Errorf("%d %s after %d calls to inventory", status, body, calls)
+	}
+}
+
+// patience is for a machine with more to do than this test.
+const patience = time.Minute
+
+// eventually looks until what holds does.
+func eventually(t *testing.T, complaint string, holds func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); !holds(); runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatal(complaint)
+		}
 	}
 }
 
@@ -140,11 +153,7 @@ func TestFaultsThatKeepTheRequestAreFoundInItsGoroutine(t *testing.T) {
 					}
 				}
 			}()
-			for deadline := time.Now().Add(time.Minute); !stack(t, guilty[fault]); {
-				if time.Now().After(deadline) {
-					t.Fatalf("no snapshot met %s", name(guilty[fault]))
-				}
-			}
+			eventually(t, "no snapshot met "+name(guilty[fault]), func() bool { return stack(t, guilty[fault]) })
 		})
 	}
 }
@@ -155,16 +164,9 @@ func TestLeakedGoroutinesStayUntilTheFaultsAreCleared(t *testing.T) {
 	if status, body := s.order(t, "sku-01"); status != http.StatusOK {
 		t.Fatalf("%d %s", status, body)
 	}
-	if !stack(t, guilty["leak"]) {
-		t.Error("no goroutine waits")
-	}
+	eventually(t, "no goroutine waits", func() bool { return stack(t, guilty["leak"]) })
 	s.boards[Checkout].Clear()
-	for deadline := time.Now().Add(5 * time.Second); stack(t, guilty["leak"]); {
-		if time.Now().After(deadline) {
-			t.Fatal("the goroutine still waits")
-		}
-		runtime.Gosched()
-	}
+	eventually(t, "the goroutine still waits", func() bool { return !stack(t, guilty["leak"]) })
 }
 
 func TestLeakIsBounded(t *testing.T) {

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"runtime/pprof"
 	"strings"
 	"testing"
@@ -22,12 +21,13 @@ import (
 	apitrace "go.opentelemetry.io/otel/trace"
 )
 
-var spans = tracetest.NewInMemoryExporter()
-
-func TestMain(m *testing.M) {
+// recordSpans installs a tracer whose spans the returned exporter keeps. Each test needs its own: the tracer is one per process, and
+// Start replaces it.
+func recordSpans() *tracetest.InMemoryExporter {
+	spans := tracetest.NewInMemoryExporter()
 	otel.SetTracerProvider(trace.NewTracerProvider(trace.WithSyncer(spans)))
 	otel.SetTextMapPropagator(propagation.TraceContext{})
-	os.Exit(m.Run())
+	return spans
 }
 
 // goroutines is the goroutine profile as text, with labels.
@@ -48,6 +48,7 @@ func labels(ctx context.Context) string {
 }
 
 func TestRequestGoroutineCarriesTraceSpanAndRoute(t *testing.T) {
+	recordSpans()
 	metrics := NewMetrics("v1")
 	handler := metrics.Instrument("/checkout", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		span := apitrace.SpanContextFromContext(r.Context())
@@ -64,6 +65,7 @@ func TestRequestGoroutineCarriesTraceSpanAndRoute(t *testing.T) {
 }
 
 func TestInSpanLabelsItsOwnSpanAndGivesTheParentsBack(t *testing.T) {
+	spans := recordSpans()
 	NewMetrics("v1").Instrument("/checkout", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		outside := labels(r.Context())
 		var inside string
@@ -81,7 +83,11 @@ func TestInSpanLabelsItsOwnSpanAndGivesTheParentsBack(t *testing.T) {
 		}
 	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodPost, "/checkout", nil))
 
-	for _, span := range spans.GetSpans() {
+	recorded := spans.GetSpans()
+	if len(recorded) != 2 {
+		t.Errorf("%d spans, want that of the request and that of the work", len(recorded))
+	}
+	for _, span := range recorded {
 		if span.Name == "receipt.render" && (span.Status.Code != codes.Error || span.Status.Description != "out of paper") {
 			t.Errorf("span status %+v, want the error", span.Status)
 		}
@@ -89,6 +95,7 @@ func TestInSpanLabelsItsOwnSpanAndGivesTheParentsBack(t *testing.T) {
 }
 
 func TestConnectionsDoNotKeepTheLabelsOfTheRequestThatOpenedThem(t *testing.T) {
+	recordSpans()
 	callee := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Traceparent") == "" {
 			t.Error("the call does not carry the trace")
@@ -96,7 +103,7 @@ func TestConnectionsDoNotKeepTheLabelsOfTheRequestThatOpenedThem(t *testing.T) {
 		io.WriteString(w, "ok")
 	}))
 	defer callee.Close()
-	client := NewClient(time.Second)
+	client := NewClient(time.Minute)
 	defer client.CloseIdleConnections()
 	NewMetrics("v1").Instrument("/checkout", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		req, err := http.NewRequestWithContext(r.Context(), http.MethodGet, callee.URL, nil)
@@ -127,6 +134,7 @@ func TestConnectionsDoNotKeepTheLabelsOfTheRequestThatOpenedThem(t *testing.T) {
 }
 
 func TestMetricsHaveExemplarsOfTheTrace(t *testing.T) {
+	recordSpans()
 	metrics := NewMetrics("v7")
 	var trace string
 	metrics.Instrument("/quote", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
