@@ -17,7 +17,7 @@ KEEP ?=
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
-	@echo "  make demo FAULT=cpu|leak|heap|lock|dependency|errors|gc|n-plus-one|retry-storm|instance|none [KEEP=1] [OUT=demo-out]"
+	@echo "  make demo FAULT=cpu|leak|heap|lock|dependency|errors|gc|n-plus-one|retry-storm|instance|deploy|none [KEEP=1] [OUT=demo-out]"
 
 # --- what everything else needs -------------------------------------------------------------------------------------
 

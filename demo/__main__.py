@@ -53,13 +53,14 @@ def main(fault: str, out: Path, keep: bool) -> None:
     signal.signal(signal.SIGTERM, _terminated)
     try:
         with _folder_of_our_own(out):
-            programs = _programs(console)
+            planted = find_fault(fault)
+            programs = _programs(console, planted)
             steps = Steps()
             with Stack(out / "run", programs, render_rules(DEMO)) as stack:
                 console.print("starting the stack")
                 stack.start()
                 steps.reached("stack ready")
-                code = _tell_and_show(stack, find_fault(fault), out, console, steps)
+                code = _tell_and_show(stack, planted, out, console, steps)
                 if keep:
                     _wait_for_interrupt(console, stack)
     except DemoError as err:
@@ -106,14 +107,15 @@ def _folder_of_our_own(out: Path) -> Iterator[None]:
         yield
 
 
-def _programs(console: Console) -> dict[str, Path]:
+def _programs(console: Console, fault: Fault | None) -> dict[str, Path]:
     tools = Tools(console=console)
-    if missing := tools.missing(DEMO_PROGRAMS):
+    names = (*DEMO_PROGRAMS, fault.build) if fault and fault.build else DEMO_PROGRAMS
+    if missing := tools.missing(names):
         minutes = sum(recipe.minutes for recipe in missing)
         console.print(f"{len(missing)} programs are built first, once: about {minutes:.0f} minutes on two cores.")
         if RECORDED.exists():
             console.print(f"Meanwhile, the report of a recorded incident: {RECORDED}", soft_wrap=True)
-    return tools.locate(DEMO_PROGRAMS)
+    return tools.locate(names)
 
 
 def _wait_for_interrupt(console: Console, stack: Stack) -> None:

@@ -16,7 +16,8 @@ class Fault:
     """
     Where a fault is switched on and what the first finding has to be.
 
-    The subject's name has to end with one of *subjects*; *instances* empty means every instance of the service.
+    The subject's name has to end with one of *subjects*; *instances* empty means every instance of the service. With a
+    *build* the instances are replaced by that program, which then brings the fault itself.
     """
 
     name: str
@@ -24,6 +25,7 @@ class Fault:
     kinds: tuple[str, ...]
     subjects: tuple[str, ...]
     instances: tuple[str, ...] = ()
+    build: str = ""
 
     def named_by(self, finding: Mapping[str, Any] | None) -> bool:
         """Whether a finding, as in report.json, is the expected one."""
@@ -45,6 +47,14 @@ FAULTS = {
         Fault("n-plus-one", "checkout", ("n_plus_one", "latency"), ("GET /quote", ".fetchQuoteItemByItem", "pricing")),
         Fault("retry-storm", "checkout", ("retry_storm",), ("POST /reserve", ".reserveWithoutBackoff", "inventory")),
         Fault("instance", "checkout", ("hot_code", "instance"), (".rebuildOnEveryRead", "checkout-2"), ("checkout-2",)),
+        Fault(
+            "deploy",
+            "checkout",
+            ("change", "instance", "hot_code"),
+            (".recompileForEveryItem", "checkout-2"),
+            ("checkout-2",),
+            build="target-v2",
+        ),
     )
 }
 

@@ -86,10 +86,20 @@ class Children:
         try:
             child.process.wait(timeout_s)
         except subprocess.TimeoutExpired:
-            _signal(child, signal.SIGKILL)
-            child.process.wait()
+            return self.kill(name)
+        return self._forget(child)
+
+    def kill(self, name: str) -> int:
+        """Ends one program by force, its own children too, and returns its exit code. Raises KeyError."""
+        child = self._children[name]
+        _signal(child, signal.SIGKILL)
+        child.process.wait()
+        return self._forget(child)
+
+    def _forget(self, child: Child) -> int:
         self._guard.forget(child.process.pid)
-        return self._children.pop(name).process.returncode
+        del self._children[child.name]
+        return int(child.process.returncode)
 
     def stop_all(self, order: Sequence[str] = ()) -> None:
         """Ends everything: *order* first, then the rest as started."""

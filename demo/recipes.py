@@ -239,17 +239,22 @@ def _alertmanager(command: str, minutes: float, packages: int) -> Recipe:
     )
 
 
-RECIPES: Sequence[Recipe] = (
-    Recipe(
-        "target",
+def _target(name: str, minutes: float, *flags: str) -> Recipe:
+    return Recipe(
+        name,
         sources=("target",),
         prepare=in_folder("target"),
         package=".",
-        minutes=1,
+        minutes=minutes,
         packages=380,
-        flags=(),  # symbols stay: it is the program that gets profiled
+        flags=flags,  # no -s -w: symbols stay, it is the program that gets profiled
         experiment="goroutineleakprofile",
-    ),
+    )
+
+
+RECIPES: Sequence[Recipe] = (
+    _target("target", 1),
+    _target("target-v2", 0.1, "-ldflags=-X main.version=v2"),  # the same sources, linked again: another build id
     Recipe(
         "otelcol",
         sources=(

@@ -19,6 +19,7 @@ from rich.console import Console
 from demo.api import Api
 from demo.errors import StackError, StoryError
 from demo.faults import Fault
+from demo.render import Instance
 from demo.stack import Stack
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ BASELINE_TIMEOUT_S = 120.0
 INCIDENT_TIMEOUT_S = 60.0
 REPORT_TIMEOUT_S = 60.0
 SPANS_TIMEOUT_S = 20.0
+DEGRADE_AFTER = "3s"  # what a new build does well before its fault shows
 FAULT_S = 180  # the fault ends by itself then, should the demo be killed
 QUIET_S = 60.0  # what FAULT=none has to stay without an incident
 RESULTS = ("report.html", "report.md", "report.json", "incident.duckdb")
@@ -105,13 +107,16 @@ class Narrator:
         self.steps.reached("healthy baseline captured")
 
     def plant(self, fault: Fault) -> None:
-        for admin in self._admins(fault):
-            _admin("PUT", f"{admin}/faults/{fault.name}?duration={FAULT_S}s")
+        for instance in self._sick(fault):
+            if fault.build:
+                self.stack.replace(instance, fault.build, "--degrade-after", DEGRADE_AFTER)
+            else:
+                _admin("PUT", f"http://{instance.admin}/faults/{fault.name}?duration={FAULT_S}s")
         self.steps.plant(f"fault {fault.name} on")
 
     def heal(self, fault: Fault) -> None:
-        for admin in self._admins(fault):
-            _admin("DELETE", f"{admin}/faults")
+        for instance in self._sick(fault):
+            _admin("DELETE", f"http://{instance.admin}/faults")
 
     def wait_for_incident(self, service: str) -> str:
         """Id of the incident of *service*."""
@@ -165,9 +170,9 @@ class Narrator:
         self.steps.reached(f"{seconds:.0f} s of healthy load watched")
         return found
 
-    def _admins(self, fault: Fault) -> list[str]:
+    def _sick(self, fault: Fault) -> list[Instance]:
         instances = self.stack.values.of(fault.service)
-        return [f"http://{each.admin}" for each in instances if not fault.instances or each.name in fault.instances]
+        return [each for each in instances if not fault.instances or each.name in fault.instances]
 
 
 def tell(

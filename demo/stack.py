@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -52,6 +53,13 @@ class Stack:
         self.values: Values = demo_values(free_ports(DEMO_PORTS), self.folder)
         self._guard = Guard()
         self.children = Children(self.folder, self._guard)
+        self._starters: dict[str, Callable[[], Callable[[], None]]] = {
+            "alertmanager": self._start_alertmanager,
+            "prometheus": self._start_prometheus,
+            "diagnose": self._start_receiver,
+            "otelcol": self._start_collector,
+            **{instance.name: partial(self.start_instance, instance) for instance in self.values.instances},
+        }
 
     @property
     def urls(self) -> dict[str, str]:
@@ -71,15 +79,22 @@ class Stack:
     def start(self) -> None:
         """Starts everything but the load and waits until it is ready. Raises StackError."""
         self._write_configuration()
-        waits = [
-            self._start_alertmanager(),
-            self._start_prometheus(),
-            self._start_receiver(),
-            self._start_collector(),
-            *(self.start_instance(instance) for instance in self.values.instances),
-        ]
+        waits = [start() for start in self._starters.values()]
         for wait in waits:
             wait()
+
+    def kill(self, name: str) -> None:
+        """Ends one program as a crash would, with no chance to say goodbye. `start_again` brings it back."""
+        self.children.kill(name)
+
+    def start_again(self, name: str) -> None:
+        """Starts a program that was killed, on the addresses and the data it had, and waits until it is ready."""
+        self._starters[name]()()
+
+    def replace(self, instance: Instance, program: str, *flags: str) -> None:
+        """A deploy: the process of *instance* ends in good order and another build takes its place."""
+        self.children.stop(instance.name)
+        self.start_instance(instance, program, *flags)()
 
     def start_load(self, rps: float = LOAD_RPS) -> None:
         """Orders at *rps* on average until the stack stops; the same orders in every run."""
@@ -146,7 +161,7 @@ class Stack:
         child = self.children.start("otelcol", command, collector_environ(self.values))
         return _ready(child, f"http://{self.values.collector.health}/")
 
-    def start_instance(self, instance: Instance) -> Callable[[], None]:
+    def start_instance(self, instance: Instance, program: str = "target", *flags: str) -> Callable[[], None]:
         """Starts one process of the shop; the returned function waits until it is ready."""
         callees = {
             "gateway": ["--checkout", ",".join(f"http://{callee.traffic}" for callee in self.values.of("checkout"))],
@@ -157,12 +172,13 @@ class Stack:
             ],
         }
         command = [
-            self.programs["target"],
+            self.programs[program],
             "serve",
             *("--service", instance.service, "--instance", instance.name),
             *("--listen", instance.traffic, "--admin", instance.admin),
             *("--otlp", f"http://{self.values.collector.otlp_http}"),
             *callees.get(instance.service, ()),
+            *flags,
         ]
         return _ready(self.children.start(instance.name, command), f"http://{instance.admin}/healthz")
 

@@ -5,7 +5,8 @@ The real programs of the demo: found on this machine, or built once into .tools/
     python -m demo.tools --pin otelcol    write collector-config/go.mod and go.sum again after a change of builder.yaml
 
 Looked for in this order: the folder $DIAGNOSE_TOOLS (taken as it is), the PATH (if new enough), .tools/bin (if built
-from the present sources). `target` is never taken from the PATH: it has to be built from the sources that lie here.
+from the present sources). `target` and `target-v2`, what a deploy brings, are never taken from the PATH: they have to
+be built from the sources that lie here.
 """
 
 from __future__ import annotations
@@ -45,6 +46,7 @@ class Wanted:
 
 WANTED = {
     "target": Wanted(),
+    "target-v2": Wanted(),
     "otelcol": Wanted(("otelcol", "otelcol-contrib"), (0, 159)),  # before, otlp_http and span_metrics had other names
     "prometheus": Wanted(("prometheus",), (2, 42)),
     "alertmanager": Wanted(("alertmanager", "prometheus-alertmanager"), (0, 25)),

@@ -14,8 +14,8 @@ from rich.console import Console
 
 from demo.errors import ToolError
 from demo.golang import RELEASE, find_go
-from demo.recipes import check_collector_pins, pinned, prometheus_release
-from demo.tools import ROOT, Tools
+from demo.recipes import RECIPES, check_collector_pins, pinned, prometheus_release
+from demo.tools import ROOT, Tools, build_key
 
 MAIN = 'package main\n\nfunc main() { println("one") }\n'
 
@@ -135,6 +135,13 @@ def test_a_program_is_built_once_and_again_when_its_sources_change(clone: Path) 
     assert (
         "two\n" == subprocess.run(found.locate(["target"])["target"], capture_output=True, text=True, check=True).stderr
     )
+
+
+def test_the_second_build_of_the_target_differs_in_what_it_is_linked_with() -> None:
+    recipes = {recipe.name: recipe for recipe in RECIPES}
+
+    assert recipes["target"].sources == recipes["target-v2"].sources
+    assert build_key(ROOT, recipes["target"]) != build_key(ROOT, recipes["target-v2"])
 
 
 def test_a_failed_build_shows_the_compiler_and_leaves_no_program(clone: Path) -> None:
