@@ -5,7 +5,8 @@ A function is tested on its number of observations (kinds.observations), twice: 
 did its share of all observations? The weaker answer counts. So when the load triples, every rate rises but no share
 does, and nothing is reported; when one function is added on top, all other shares fall but no rate does, and only the
 added one is reported. Functions under 10 observations on both sides are not tested. The false discovery rate over the
-tested functions is at most 1 %.
+tested functions is at most 1 %. With three or more other profiles of health, z is made smaller for functions that
+varied more than by chance between those (significance.dispersion).
 
 Worked example, CPU ticks (`samples`) in 10 s before and 10 s after:
 
@@ -17,13 +18,13 @@ Worked example, CPU ticks (`samples`) in 10 s before and 10 s after:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from diagnose.pprof.filters import without_profiler
 from diagnose.pprof.kinds import observations
 from diagnose.pprof.profile import Profile, ValueType
-from diagnose.pprof.significance import MIN_COUNT, discoveries, weaker, z_of_rate, z_of_share
+from diagnose.pprof.significance import MIN_COUNT, Dispersion, discoveries, dispersion, weaker, z_of_rate, z_of_share
 from diagnose.pprof.top import By, FunctionValue, function_values, stack_values
 
 
@@ -68,9 +69,10 @@ def diff(
     by: By = "flat",
     relative: bool = False,
     own_work: bool = False,
+    healthy: Sequence[Profile] = (),
 ) -> Diff:
     """
-    What changed from *base* to *new*.
+    What changed from *base* to *new*; *healthy* are more profiles like *base*, which tell how much varies by itself.
 
     Tested is the column *by*: flat finds the function that does the work, cum also marks everything that calls it. With
     *relative* the values of *new* are scaled to the total of *base* before they are subtracted, as `pprof -normalize`
@@ -78,10 +80,12 @@ def diff(
     """
     if not own_work:
         base, new = without_profiler(base), without_profiler(new)
+        healthy = [without_profiler(each) for each in healthy]
     type_name = new.sample_types[new.value_index(value_type)].type
     before, after = _side(base, type_name), _side(new, type_name)
     scale = before.total / after.total if relative and after.total else 1.0
-    z_values = _z_values(base, new, type_name, by)
+    varies = dispersion([_counts(each, type_name, by) for each in healthy], [_all(each, type_name) for each in healthy])
+    z_values = _z_values(base, new, type_name, by, varies)
     significant = dict(zip(z_values, discoveries(list(z_values.values())), strict=True))
     changes = [
         _change(before, after, name, scale=scale, z=z_values.get(name), significant=significant.get(name, False))
@@ -127,27 +131,30 @@ def _change(
     )
 
 
-def _z_values(base: Profile, new: Profile, value_type: str, by: By) -> dict[str, float]:
+def _z_values(base: Profile, new: Profile, value_type: str, by: By, varies: Dispersion) -> dict[str, float]:
     """z per tested function."""
-    before, all_before = _counts(base, value_type, by)
-    after, all_after = _counts(new, value_type, by)
+    before, after = _counts(base, value_type, by), _counts(new, value_type, by)
+    all_before, all_after = _all(base, value_type), _all(new, value_type)
     timed = base.duration_ns > 0 and new.duration_ns > 0
     before_s, after_s = (base.duration_ns / 1e9, new.duration_ns / 1e9) if timed else (1.0, 1.0)
     z_values = {}
     for name in sorted(before.keys() | after.keys()):
         a, b = before.get(name, 0.0), after.get(name, 0.0)
         if max(a, b) >= MIN_COUNT:
-            z_values[name] = weaker(z_of_rate(a, b, before_s, after_s), z_of_share(a, b, all_before, all_after))
+            z = weaker(z_of_rate(a, b, before_s, after_s), z_of_share(a, b, all_before, all_after))
+            z_values[name] = varies.z(name, z)
     return z_values
 
 
-def _counts(profile: Profile, value_type: str, by: By) -> tuple[Mapping[str, float], float]:
-    """Observations per function, and all of them. Those taken away in a difference do not count."""
+def _counts(profile: Profile, value_type: str, by: By) -> Mapping[str, float]:
+    """Observations per function. Those taken away in a difference do not count."""
     counts: dict[str, float] = {}
-    total = 0.0
     for sample, seen in zip(profile.samples, observations(profile, value_type), strict=True):
         if seen > 0:
-            total += seen
             for name in {frame.function for frame in (sample.frames if by == "cum" else sample.frames[:1])}:
                 counts[name] = counts.get(name, 0.0) + seen
-    return counts, total
+    return counts
+
+
+def _all(profile: Profile, value_type: str) -> float:
+    return sum(seen for seen in observations(profile, value_type) if seen > 0)

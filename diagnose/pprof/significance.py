@@ -1,16 +1,23 @@
 """
 Is a change more than chance? Two-sided tests on counts, and the false discovery rate over many of them.
 
-Counts are taken as Poisson. Samples of one profile are not fully independent, so a z near 3 is no news by itself.
+Counts are taken as Poisson, times a dispersion: how much more than that the same function varied between profiles of
+health. Samples of one profile are not fully independent (one slow request is many samples), and only profiles of the
+same program can tell by how much.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from math import erfc, sqrt
+from statistics import median
 
 MIN_COUNT = 10
 FALSE_DISCOVERY_RATE = 0.01
+FEWEST_BASELINES = 3
+POOLED_WEIGHT = 10  # what all functions together say about one counts as much as this many more profiles of it
+ENOUGH_PER_PROFILE = 5  # below, the sum of squares of a function says nothing
 
 
 def z_of_rate(before: float, after: float, before_s: float, after_s: float) -> float:
@@ -64,3 +71,49 @@ def discoveries(z_values: Sequence[float], rate: float = FALSE_DISCOVERY_RATE) -
             last = rank
     counted = set(order[:last])
     return [at in counted for at in range(len(z_values))]
+
+
+@dataclass(frozen=True)
+class Dispersion:
+    """Variance of a function's count over that of a Poisson count, at least 1; `others` is for functions not seen."""
+
+    others: float = 1.0
+    of: Mapping[str, float] = field(default_factory=dict)
+
+    def z(self, function: str, z: float) -> float:
+        """*z* as it is when the counts vary that much: a dispersion of 4 halves it."""
+        return z / sqrt(self.of.get(function, self.others))
+
+
+def dispersion(healthy: Sequence[Mapping[str, float]], totals: Sequence[float], otherwise: float = 1.0) -> Dispersion:
+    """
+    How much the share of each function varied between *healthy* profiles: observations by function, and all of each.
+
+    Per function Pearson's X² over its share of each profile, whose mean is the number of profiles less one when there
+    is nothing but chance. With three profiles that is a coarse measure, so it is drawn towards the median of all
+    functions. Shares, because load differs between profiles. With fewer than FEWEST_BASELINES it is *otherwise*.
+
+        three profiles of 1000; main.gc 100, 100, 100   X² = 0        main.cache 60, 100, 140   X² = 35.6
+        median of all functions 1.4 (as by chance)      main.cache (10 · 1 + 35.6) / 12 = 3.8
+    """
+    profiles = [(seen, total) for seen, total in zip(healthy, totals, strict=True) if total > 0]
+    if len(profiles) < FEWEST_BASELINES:
+        return Dispersion(otherwise)
+    freedom = len(profiles) - 1
+    squares, common = {}, []
+    for name in {name for seen, _ in profiles for name in seen}:
+        counts = [(seen.get(name, 0.0), total) for seen, total in profiles]
+        squares[name] = _x_square(counts)
+        if sum(count for count, _ in counts) >= ENOUGH_PER_PROFILE * len(profiles):
+            common.append(squares[name])
+    pooled = median(common) / (freedom * (1 - 2 / (9 * freedom)) ** 3) if common else 1.0
+    drawn = {name: (POOLED_WEIGHT * pooled + square) / (POOLED_WEIGHT + freedom) for name, square in squares.items()}
+    return Dispersion(max(1.0, pooled), {name: max(1.0, value) for name, value in drawn.items()})
+
+
+def _x_square(counts: Sequence[tuple[float, float]]) -> float:
+    """Of one function: (count, count of all) per profile."""
+    share = sum(count for count, _ in counts) / sum(total for _, total in counts)
+    if not 0 < share < 1:
+        return 0.0
+    return sum((count - total * share) ** 2 / (total * share * (1 - share)) for count, total in counts)

@@ -9,7 +9,7 @@ from diagnose.pprof.codec import decode
 from diagnose.pprof.diff import diff
 from diagnose.pprof.kinds import guess_kind, observations
 from diagnose.pprof.profile import Frame, Profile, Sample, ValueType
-from diagnose.pprof.significance import discoveries, p_value, weaker, z_of_rate, z_of_share
+from diagnose.pprof.significance import discoveries, dispersion, p_value, weaker, z_of_rate, z_of_share
 from tests.pprof.small import RECORDED, TICK_NS, cpu_profile, seeded
 
 # Shares like those of a real service: a few big functions, a long tail.
@@ -129,6 +129,27 @@ def test_significance_worked_examples():
     assert -2.0 == weaker(-5, -2)
     assert 0.0 == weaker(-5, 2)
     assert pytest.approx(0.05, abs=0.001) == p_value(1.96)
+
+
+def test_dispersion_worked_example():
+    steady = {f"main.f{number}": count for number, count in enumerate((95, 100, 105, 101, 99))}
+    healthy = [{"main.cache": 60, **steady}, {"main.cache": 100, **steady}, {"main.cache": 140, **steady}]
+    varies = dispersion(healthy, [1000, 1000, 1000])
+
+    assert pytest.approx(35.6 / 12, abs=0.01) == varies.of["main.cache"]  # the median of all others is 0 here
+    assert {1.0, varies.of["main.cache"]} == set(varies.of.values())
+    assert 1.0 == varies.z("main.unknown", 1.0)
+    assert 2.0 == dispersion(healthy[:2], [1000, 1000], 4.0).z("main.cache", 4.0)
+
+
+def test_what_varies_in_health_is_not_reported():
+    """A cache is filled in some windows and not in others; by counts alone that is 20 standard deviations."""
+    chance = seeded(8)
+    healthy = [noisy(chance, 2500, cache=mean) for mean in (60, 300, 150, 40)]
+    base, new = noisy(chance, 2500, cache=50), noisy(chance, 2500, cache=260, match=260)
+
+    assert {"main.cache", "main.match"} == set(reported(base, new))
+    assert ["main.match"] == [each.name for each in diff(base, new, healthy=healthy).functions if each.significant]
 
 
 def test_benjamini_hochberg_counts_up_to_the_last_passing_rank():
