@@ -20,6 +20,8 @@ Trigger = Literal["alert", "resolved", "baseline", "manual"]
 CaptureStatus = Literal["planned", "running", "done", "refused", "failed", "skipped", "lost"]
 Confidence = Literal["strong", "likely", "hint"]
 
+PRESENT_SOURCES = frozenset({"prometheus", "reconciled"})
+
 _CROCKFORD = "0123456789abcdefghjkmnpqrstvwxyz"
 
 
@@ -62,7 +64,12 @@ def fingerprint_of(labels: Labels) -> str:
 
 @dataclass(frozen=True)
 class Alert:
-    """One label set of one rule, as received."""
+    """
+    One label set of one rule, as received.
+
+    `group_key` is that of the message unless the alert has its own. `expires_at` is when it counts as ended unless
+    it is sent again, which only senders of the present do. `rule_uid` and `values` (by query) are Grafana's.
+    """
 
     fingerprint: str
     status: AlertStatus
@@ -71,6 +78,10 @@ class Alert:
     starts_at: datetime
     ends_at: datetime | None
     generator_url: str = ""
+    group_key: str = ""
+    expires_at: datetime | None = None
+    rule_uid: str = ""
+    values: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def alertname(self) -> str:
@@ -92,6 +103,14 @@ class AlertGroup:
     truncated_alerts: int = 0
     notification_reason: str = ""
     route_labels: Labels = field(default_factory=dict)
+
+    @property
+    def tells_the_present(self) -> bool:
+        """Whether what it says held when it arrived. A notification may be late; a state that was asked for is not."""
+        return self.source in PRESENT_SOURCES
+
+    def key_of(self, alert: Alert) -> str:
+        return alert.group_key or self.group_key
 
 
 @dataclass(frozen=True)

@@ -14,10 +14,10 @@ import json
 import secrets
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import duckdb
 
@@ -103,7 +103,7 @@ def _identity(alert: Alert, ignore_labels: Collection[str]) -> str:
 
 
 def _event_key(group: AlertGroup, alert: Alert) -> str:
-    parts = [group.source, group.group_key, alert.fingerprint, rfc3339(alert.starts_at), alert.status]
+    parts = [group.source, group.key_of(alert), alert.fingerprint, rfc3339(alert.starts_at), alert.status]
     return str(UUID(bytes=hashlib.sha256(json.dumps(parts).encode()).digest()[:16]))
 
 
@@ -148,11 +148,19 @@ class _Intake:
     def _not_seen(self, arrivals: Sequence[_Arrival]) -> list[_Arrival]:
         """Those whose event is not stored, each key once; what is stored names its incident."""
         unseen: dict[str, _Arrival] = {}
+        renewed: list[dict[str, Any]] = []
         for arrival in arrivals:
             unseen.setdefault(arrival.event_key, arrival)
         for event in self._fetch("known_events", keys=list(unseen)):
+            arrival = unseen[str(event["event_key"])]
+            if self._group.tells_the_present and event["ended_by"] and arrival.ended_at is None:
+                unseen[str(event["event_key"])] = replace(arrival, event_key=str(uuid4()))  # it goes on after all
+                continue
             del unseen[str(event["event_key"])]
             self._touch(event["incident_id"])
+            if arrival.alert.expires_at:
+                renewed.append({"episode_id": event["episode_id"], "expires_at": arrival.alert.expires_at})
+        self._save("renew_episodes", renewed)
         return list(unseen.values())
 
     def _hear(self, arrivals: Sequence[_Arrival]) -> list[_Heard]:
@@ -160,7 +168,9 @@ class _Intake:
         seen: set[str] = set()
         heard: list[_Heard] = []
         for arrival in arrivals:
-            period = known[arrival.fingerprint].take(arrival.alert, arrival.ended_at)
+            period = known[arrival.fingerprint].take(
+                arrival.alert, arrival.ended_at, is_present=self._group.tells_the_present
+            )
             heard.append(_Heard(arrival, period, period.episode_id not in seen))
             seen.add(period.episode_id)
         return heard
@@ -182,7 +192,11 @@ class _Intake:
 
     def _place(self, heard: Sequence[_Heard]) -> Fold:
         """Give every new episode its incident. One that ended already joins an open incident, but opens none."""
-        new = [each for each in heard if each.is_first and each.period.is_new and each.arrival.key]
+        new = [
+            each
+            for each in heard
+            if each.is_first and (each.period.is_new or each.period.is_revived) and each.arrival.key
+        ]
         fold = self._fold([each.arrival for each in new])
         for each in new:
             each.period.incident_id = self._incident_of(each.arrival, fold)
@@ -252,15 +266,16 @@ class _Intake:
     def _episode(self, heard: _Heard) -> dict[str, Any]:
         alert = heard.arrival.alert
         return _state(heard.period) | {
-            "incident_id": heard.period.incident_id,
             "fingerprint": heard.period.fingerprint,
             "alertname": alert.alertname,
             "source": self._group.source,
-            "group_key": self._group.group_key,
+            "group_key": self._group.key_of(alert),
             "labels": dict(alert.labels),
             "annotations": dict(alert.annotations),
             "generator_url": alert.generator_url,
             "received_at": self._group.received_at,
+            "rule_uid": alert.rule_uid or None,
+            "values": dict(alert.values) or None,
         }
 
     def _start_earlier(self, periods: Sequence[Period]) -> None:
@@ -310,8 +325,11 @@ def _state(period: Period) -> dict[str, Any]:
     return {
         "episode_id": period.episode_id,
         "status": "firing" if period.is_open else "resolved",
+        "incident_id": period.incident_id,
         "starts_at": period.starts_at,
         "ends_at": period.ends_at,
+        "ended_by": period.ended_by,
+        "expires_at": period.expires_at,
     }
 
 

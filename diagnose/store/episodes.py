@@ -12,6 +12,8 @@ the two halves of an HA pair. So neither names a period; this does:
         a firing that started 10:05, late      →  the first; nothing happens
         a firing that started 10:29            →  the second; it began 10:29 then
         a resolve of 10:05 to 10:19, late      →  the first; the second stays open
+
+An end that nobody told, but that was inferred from silence, is taken back when a sender of the present says otherwise.
 """
 
 from __future__ import annotations
@@ -52,16 +54,26 @@ class Period:
     incident_id: str | None
     starts_at: datetime
     ends_at: datetime | None
+    ended_by: str | None = None
+    expires_at: datetime | None = None
     members: dict[str, Member] = field(default_factory=dict)
     is_new: bool = False
+    is_revived: bool = False
     has_changed: bool = False
 
     @property
     def is_open(self) -> bool:
         return self.ends_at is None
 
+    def revive(self) -> None:
+        self.ends_at, self.ended_by = None, None
+        self.is_revived = self.has_changed = True
+
     def hear(self, alert: Alert, ended_at: datetime | None) -> None:
         """Take in a firing (*ended_at* None) or an end. The period ends when the last of its members has."""
+        if alert.expires_at and alert.expires_at > (self.expires_at or alert.starts_at):
+            self.expires_at = alert.expires_at
+            self.has_changed = True
         self.members.setdefault(alert.fingerprint, Member()).hear(alert.starts_at, ended_at)
         if alert.starts_at < self.starts_at:
             self.starts_at = alert.starts_at
@@ -79,11 +91,17 @@ class Periods:
         self._fingerprint = fingerprint
         self._periods = list(periods)
 
-    def take(self, alert: Alert, ended_at: datetime | None) -> Period:
-        """The period *alert* is about, changed if it was open and new if there was none."""
+    def take(self, alert: Alert, ended_at: datetime | None, *, is_present: bool = False) -> Period:
+        """
+        The period *alert* is about, changed if it was open and new if there was none.
+
+        One whose end was only inferred goes on when *alert* fires and *is_present* (not a message that may be late).
+        """
         period = self._about(alert.starts_at)
         if period is None:
             period = self._begin(alert.starts_at)
+        if is_present and period.ended_by and ended_at is None and not any(each.is_open for each in self._periods):
+            period.revive()
         if period.is_open:
             period.hear(alert, ended_at)
         return period

@@ -27,7 +27,17 @@ MAX_SPANS = 200_000
 MAX_POINTS = 500_000
 QUERIES = load_queries("export")
 
-OF_INCIDENT = ("incident", "incident_trace", "finding", "note", "report", "delivery", "timeline_entry", "timing")
+OF_INCIDENT = (
+    "incident",
+    "incident_trace",
+    "finding",
+    "note",
+    "report",
+    "delivery",
+    "timeline_entry",
+    "timing",
+    "decision",
+)
 STATEMENTS = (
     "trace_spans",
     "window_spans",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -36,7 +36,11 @@ def severity_of(alert: Alert) -> str:
 
 @dataclass
 class Folded:
-    """One incident during the intake of one message; `change` is what the message did to it."""
+    """
+    One incident during the intake of one message; `change` is what the message did to it.
+
+    `taken_over` are the groups of incidents that were merged into it.
+    """
 
     incident_id: str
     group_id: str
@@ -47,8 +51,12 @@ class Folded:
     started_at: datetime
     ended_at: datetime | None
     opened_at: datetime
+    taken_over: list[str] = field(default_factory=list)
     change: Literal["none", "opened", "reopened", "grown"] = "none"
     has_changed: bool = False  # and must be written; most that grow look the same afterwards
+
+    def is_of(self, group_id: str) -> bool:
+        return group_id == self.group_id or group_id in self.taken_over
 
     def add(self, alert: Alert) -> None:
         """The earliest alert gives the start; the worst, and of these the first, severity and title."""
@@ -81,7 +89,7 @@ class Fold:
         self._new_id = new_id
 
     def open_one(self, group_id: str) -> Folded | None:
-        return next((each for each in self.incidents if each.group_id == group_id and each.status == "open"), None)
+        return next((each for each in self.incidents if each.status == "open" and each.is_of(group_id)), None)
 
     def join(
         self, key: IncidentKey, alert: Alert, received_at: datetime
@@ -103,7 +111,7 @@ class Fold:
         return incident, what
 
     def _reopened(self, key: IncidentKey, alert: Alert) -> Folded | None:
-        last = next((each for each in reversed(self.incidents) if each.group_id == key.group_id), None)
+        last = next((each for each in reversed(self.incidents) if each.is_of(key.group_id)), None)
         if last is None or not last.covers(alert.starts_at, self._quiet):
             return None
         last.reopen()

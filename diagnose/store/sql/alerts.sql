@@ -1,14 +1,14 @@
 -- Rows come in as JSON, one parameter for all of them: binding them one by one takes thirty times as long.
 
 -- name: known_events
--- Of the event keys in $keys those that are stored, with the incident of their episode.
-SELECT alert_event.event_key, episode.incident_id
+-- Of the event keys in $keys those that are stored, with their episode, its incident and whether its end is inferred.
+SELECT alert_event.event_key, episode.episode_id, episode.incident_id, episode.ended_by
 FROM alert_event JOIN episode USING (episode_id)
 WHERE event_key IN (SELECT unnest(from_json($keys, '["UUID"]')));
 
 -- name: find_periods
 -- The episodes of the $fingerprints that are open or ended at $earliest or later.
-SELECT episode_id, incident_id, fingerprint, starts_at, ends_at
+SELECT episode_id, incident_id, fingerprint, starts_at, ends_at, ended_by, expires_at
 FROM episode
 WHERE fingerprint IN (SELECT unnest(from_json($fingerprints, '["VARCHAR"]')))
   AND (status = 'firing' OR ends_at >= $earliest);
@@ -22,10 +22,16 @@ WHERE episode_id IN (SELECT unnest(from_json($episodes, '["VARCHAR"]')))
 GROUP BY episode_id, fingerprint;
 
 -- name: find_incidents
--- The incidents of the $groups that are open or ended at $earliest or later.
-SELECT incident_id, group_id, service_name, status, title, severity, started_at, ended_at, opened_at
+-- The incidents of the $groups that are open or ended at $earliest or later; of one that was merged into another, that.
+WITH asked AS (
+    SELECT incident_id, merged_into FROM incident
+    WHERE group_id IN (SELECT unnest(from_json($groups, '["VARCHAR"]')))
+)
+SELECT incident_id, group_id, service_name, status, title, severity, started_at, ended_at, opened_at,
+    coalesce((SELECT list(merged.group_id) FROM incident AS merged WHERE merged.merged_into = incident.incident_id), [])
+        AS taken_over
 FROM incident
-WHERE group_id IN (SELECT unnest(from_json($groups, '["VARCHAR"]')))
+WHERE incident_id IN (SELECT coalesce(merged_into, incident_id) FROM asked)
   AND (status = 'open' OR ended_at >= $earliest);
 
 -- name: known_incident
@@ -51,15 +57,25 @@ SELECT one.* FROM (SELECT unnest(from_json($rows, '[{
     "episode_id": "VARCHAR", "incident_id": "VARCHAR", "fingerprint": "VARCHAR", "alertname": "VARCHAR",
     "status": "VARCHAR", "source": "VARCHAR", "group_key": "VARCHAR", "labels": "MAP(VARCHAR, VARCHAR)",
     "annotations": "MAP(VARCHAR, VARCHAR)", "generator_url": "VARCHAR", "starts_at": "TIMESTAMPTZ",
-    "ends_at": "TIMESTAMPTZ", "received_at": "TIMESTAMPTZ"
+    "ends_at": "TIMESTAMPTZ", "received_at": "TIMESTAMPTZ", "expires_at": "TIMESTAMPTZ", "rule_uid": "VARCHAR",
+    "values": "MAP(VARCHAR, DOUBLE)"
 }]')) AS one);
 
 -- name: change_episodes
-UPDATE episode SET status = one.status, starts_at = one.starts_at, ends_at = one.ends_at
+UPDATE episode
+SET status = one.status, incident_id = one.incident_id, starts_at = one.starts_at, ends_at = one.ends_at,
+    ended_by = one.ended_by, expires_at = one.expires_at
 FROM (SELECT unnest(from_json($rows, '[{
-    "episode_id": "VARCHAR", "status": "VARCHAR", "starts_at": "TIMESTAMPTZ", "ends_at": "TIMESTAMPTZ"
+    "episode_id": "VARCHAR", "status": "VARCHAR", "incident_id": "VARCHAR", "starts_at": "TIMESTAMPTZ",
+    "ends_at": "TIMESTAMPTZ", "ended_by": "VARCHAR", "expires_at": "TIMESTAMPTZ"
 }]'), recursive := true)) AS one
 WHERE episode.episode_id = one.episode_id;
+
+-- name: renew_episodes
+-- An alert that was sent again without anything new: it ends later, unless it has ended already.
+UPDATE episode SET expires_at = one.expires_at
+FROM (SELECT unnest(from_json($rows, '[{"episode_id": "VARCHAR", "expires_at": "TIMESTAMPTZ"}]'), recursive := true)) AS one
+WHERE episode.episode_id = one.episode_id AND episode.status = 'firing' AND episode.expires_at < one.expires_at;
 
 -- name: save_incidents
 INSERT INTO incident BY NAME
