@@ -63,8 +63,9 @@ check: $(VENV)/.dev ## format, lint, types, import layers
 	@unformatted=$$($(BIN)/python -m demo.golang gofmt -l target tests) && \
 		test -z "$$unformatted" || { echo "not formatted as gofmt does: $$unformatted" >&2; exit 1; }
 
-docs: $(VENV)/.dev ## write the generated pages of docs/reference again
+docs: $(VENV)/.dev ## write the generated files of docs/reference and compose again
 	@$(BIN)/python -m diagnose.cli.reference docs/reference
+	@$(BIN)/python -m demo.compose
 
 golden: $(VENV)/.dev ## write the golden files of the tests again; read the diff
 	@UPDATE_GOLDEN=1 $(BIN)/pytest -q -m "not e2e"

@@ -2,8 +2,8 @@
 The alert rules of alert-rules/, as they are or with other figures.
 
 What users copy is written for production: windows of minutes. The demo has seconds, so it replaces some texts in some
-rules (DEMO). Anything that no longer occurs in a rule is an error: a changed rule cannot silently keep its old figures
-in the demo.
+rules (DEMO); the containers of docker-compose.yml are in between (COMPOSE). Anything that no longer occurs in a rule is
+an error: a changed rule cannot silently keep its old figures there.
 """
 
 from __future__ import annotations
@@ -67,6 +67,33 @@ DEMO: Values = {
     "SchedulerLatency": {"[5m]": "[5s]", "> 0.02": "> 0.04", "for": "5s", "keep_firing_for": "5s"},
     "CPUSaturation": {"[5m]": "[4s]", "> 0.85": "> 0.25", "for": "4s", "keep_firing_for": "5s"},
     "TargetDown": {"for": "5s"},
+}
+
+# For docker-compose.yml: scrapes every five seconds, so windows of a minute, and the thresholds of the same small shop.
+COMPOSE: Values = {
+    "*": {'job=~".+"': 'job=~"gateway|checkout|pricing|inventory"'},
+    "HighLatency": {"[5m]": "[1m]", "> 0.5": "> 0.05", "for": "30s", "keep_firing_for": "1m"},
+    "HighLatencyOneInstance": {"[5m]": "[1m]", "> 0.5": "> 0.05", "for": "30s", "keep_firing_for": "1m"},
+    "HighErrorRatio": {"[5m]": "[1m]", "for": "30s", "keep_firing_for": "1m"},
+    "GoroutineGrowth": {
+        "[10m]": "[1m]",
+        "offset 30m": "offset 1m",
+        "> 0.2": "> 1",
+        "for": "30s",
+        "keep_firing_for": "1m",
+    },
+    "HeapGrowth": {
+        "[10m]) > 50e3": "[1m]) > 500e3",
+        "[10m]": "[1m]",
+        "offset 30m": "offset 1m",
+        "for": "30s",
+        "keep_firing_for": "1m",
+    },
+    "HighGCShare": {"[5m]": "[1m]", "for": "30s", "keep_firing_for": "1m"},
+    "MutexWait": {"[5m]": "[1m]", "> 0.5": "> 0.1", "for": "30s", "keep_firing_for": "1m"},
+    "SchedulerLatency": {"[5m]": "[1m]", "> 0.02": "> 0.04", "for": "30s", "keep_firing_for": "1m"},
+    "CPUSaturation": {"[5m]": "[1m]", "> 0.85": "> 0.25", "for": "30s", "keep_firing_for": "1m"},
+    "TargetDown": {"for": "30s"},
 }
 
 

@@ -25,6 +25,7 @@ from demo.tools import ROOT
 LOAD_RPS = 20
 LOAD_SEED = 1
 RECEIVER_READY_S = 60.0
+PROMETHEUS_FEATURES = ("--web.enable-remote-write-receiver", "--enable-feature=exemplar-storage")
 
 
 def diagnose_command(config: Path) -> list[str]:
@@ -147,8 +148,7 @@ class Stack:
             "--storage.tsdb.path=prometheus",
             f"--web.listen-address={address}",
             f"--web.external-url=http://{address}",
-            "--web.enable-remote-write-receiver",
-            "--enable-feature=exemplar-storage",
+            *PROMETHEUS_FEATURES,
         ]
         return _ready(self.children.start("prometheus", command), f"http://{address}/-/ready")
 
