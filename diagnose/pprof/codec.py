@@ -203,8 +203,13 @@ def encode(profile: Profile) -> bytes:
     The same profile always gives the same bytes. Addresses are gone (a Profile has none): every distinct chain of
     inlined frames becomes one location. Raises InvalidProfile.
     """
+    return gzip.compress(serialise(profile), compresslevel=6, mtime=0)
+
+
+def serialise(profile: Profile) -> bytes:
+    """As `encode`, but not gzipped."""
     profile.check_valid()
-    return gzip.compress(_Writer(profile).message.SerializeToString(deterministic=True), compresslevel=6, mtime=0)
+    return _Writer(profile).message.SerializeToString(deterministic=True)
 
 
 class _Writer:

@@ -166,14 +166,15 @@ def trace_and_span(labels: Mapping[str, str]) -> tuple[str | None, str | None, d
 def _take(labels: dict[str, str], keys: tuple[str, ...], *, digits: int) -> str | None:
     for key in keys:
         if key in labels:
-            found = _normalised(labels[key], digits=digits, decimal=" " in key)
+            found = normalised_id(labels[key], digits=digits, decimal=" " in key)
             if found is not None:
                 del labels[key]
                 return found
     return None
 
 
-def _normalised(text: str, *, digits: int, decimal: bool) -> str | None:
+def normalised_id(text: str, *, digits: int, decimal: bool) -> str | None:
+    """*text* as an id of so many hex digits; None when it is none. With *decimal* a 64-bit number is one too."""
     if decimal and _DECIMAL.fullmatch(text) and int(text) < 2**64:
         text = f"{int(text):016x}"
     if len(text) not in (16, digits) or not _HEX.fullmatch(text) or not text.strip("0"):

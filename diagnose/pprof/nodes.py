@@ -1,20 +1,20 @@
 """
-Many stacks → one call tree by function name, level by level from the root, with NumPy.
+Many stacks → one call tree by function name.
 
-A node is the path of names from the root to it. Its id is a hash of its parent's id and its own name, so the same path
-has the same id in every profile.
+A node is the path of names from the root to it. Its id is a hash of those names in their places, so the same path has
+the same id in every profile.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import blake2b
 
 import numpy as np
 from numpy.typing import NDArray
 
-NumberArray = NDArray[np.int64]
-ID_MASK = (1 << 63) - 1
+from diagnose.pprof.arrays import Positions, dense, places_within
+from diagnose.pprof.hashing import Hashes, as_ids, placed
+
 _ROOT = -1
 
 
@@ -25,76 +25,46 @@ class Nodes:
     of every frame of every stack, each stack root → leaf.
     """
 
-    ids: NDArray[np.uint64]
-    parents: NumberArray  # number of the parent, -1 for a root
-    first_frames: NumberArray  # number of the first frame seen there
-    depths: NDArray[np.int32]  # 1 for a root
+    ids: Hashes
+    parents: Positions  # number of the parent, -1 for a root
+    first_frames: Positions  # number of the first frame seen there
+    depths: Positions  # 1 for a root
     outer_most: NDArray[np.bool_]  # no ancestor has the same name
-    flat: NumberArray
+    flat: Positions
 
 
-def build_nodes(frames: NumberArray, ends: NumberArray, names: tuple[NumberArray, list[str]]) -> Nodes:
+def build_nodes(frames: Positions, ends: Positions, name_of_frame: Positions, name_hashes: Hashes) -> Nodes:
     """
     The tree over the stacks `frames[ends[i]:ends[i + 1]]`, given leaf → root as frame numbers.
 
-    *names* is (frame number → name number, the names).
+    *name_of_frame* is the number of each frame's name, *name_hashes* the hash of each name.
 
         stacks [c b a] and [b a], names a b c  →  nodes a, a/b, a/b/c; flat = [0 1 2, 0 1]
     """
-    name_of_frame, texts = names
-    flat = np.zeros(len(frames), np.int64)
-    levels: list[_Level] = []
-    active = np.flatnonzero(ends[1:] > ends[:-1])  # stacks that reach this level
-    parents = np.full(len(active), _ROOT, np.int64)
-    known = 0
-    while len(active):
-        depth = len(levels)
-        frames_here = frames[ends[active + 1] - 1 - depth]
-        level, numbers = _level(parents, frames_here, name_of_frame, first_number=known)
-        known += len(level.parents)
-        levels.append(level)
-        flat[ends[active] + depth] = numbers
-        deeper = ends[active + 1] - ends[active] > depth + 1
-        active, parents = active[deeper], numbers[deeper]
-    return _join(levels, flat, name_of_frame, texts)
+    counts, places = np.diff(ends), places_within(ends)
+    from_root = frames[np.repeat(ends[1:] - 1, counts) - places]
+    names = name_of_frame[from_root]
+    ids = _path_hashes(placed(name_hashes[names], places), ends)
+    flat, first = dense(ids)
+    parents = np.where(places[first] == 0, _ROOT, flat[first - 1])
+    return Nodes(
+        ids=ids[first],
+        parents=parents,
+        first_frames=from_root[first],
+        depths=places[first] + 1,
+        outer_most=_outer_most(parents, names[first]),
+        flat=flat,
+    )
 
 
-@dataclass(frozen=True)
-class _Level:
-    parents: NumberArray
-    first_frames: NumberArray
+def _path_hashes(values: Hashes, ends: Positions) -> Hashes:
+    """The hash of each stack from its start up to every place in it."""
+    added = np.zeros(len(values) + 1, np.uint64)
+    np.cumsum(values, out=added[1:])
+    return as_ids(added[1:] - np.repeat(added[ends[:-1]], np.diff(ends)))
 
 
-def _level(
-    parents: NumberArray, frames: NumberArray, name_of_frame: NumberArray, *, first_number: int
-) -> tuple[_Level, NumberArray]:
-    """The distinct (parent, name) pairs of one level, and which of them each stack is in."""
-    keys = (parents + 1) << 32 | name_of_frame[frames]
-    _, firsts, numbers = np.unique(keys, return_index=True, return_inverse=True)
-    return _Level(parents[firsts], frames[firsts]), numbers.astype(np.int64) + first_number
-
-
-def _join(levels: list[_Level], flat: NumberArray, name_of_frame: NumberArray, texts: list[str]) -> Nodes:
-    nothing = np.zeros(0, np.int64)
-    parents = np.concatenate([nothing, *(level.parents for level in levels)])
-    first_frames = np.concatenate([nothing, *(level.first_frames for level in levels)])
-    sizes = [len(level.parents) for level in levels]
-    depths = np.repeat(np.arange(1, len(levels) + 1, dtype=np.int32), sizes)
-    names = name_of_frame[first_frames]
-    return Nodes(_hashes(parents, names, texts), parents, first_frames, depths, _outer_most(parents, names), flat)
-
-
-def _hashes(parents: NumberArray, names: NumberArray, texts: list[str]) -> NDArray[np.uint64]:
-    name_hashes = [blake2b(text.encode("utf-8", "surrogatepass"), digest_size=8).digest() for text in texts]
-    digests: list[bytes] = []
-    no_parent = bytes(8)
-    for parent, name in zip(parents.tolist(), names.tolist(), strict=True):
-        above = no_parent if parent == _ROOT else digests[parent]
-        digests.append(blake2b(above + name_hashes[name], digest_size=8).digest())
-    return np.frombuffer(b"".join(digests), np.dtype("<u8")) & np.uint64(ID_MASK)
-
-
-def _outer_most(parents: NumberArray, names: NumberArray) -> NDArray[np.bool_]:
+def _outer_most(parents: Positions, names: Positions) -> NDArray[np.bool_]:
     """Walks all nodes up together, one ancestor a step."""
     outer_most = np.ones(len(parents), np.bool_)
     nodes = np.flatnonzero(parents != _ROOT)

@@ -19,7 +19,8 @@ import pyarrow as pa
 
 from diagnose.errors import NotFound
 from diagnose.model import Labels, from_unix_ns, utc_now
-from diagnose.pprof.columns import ProfileColumns, to_columns
+from diagnose.pprof.columns import ProfileColumns
+from diagnose.pprof.parse import Parsed, lay_out
 from diagnose.pprof.profile import Profile
 from diagnose.store.arrow import insert_all
 from diagnose.store.db import Store, as_map, insert
@@ -42,7 +43,7 @@ class StoredProfile:
 
 def save_profile(
     store: Store,
-    profile: Profile,
+    profile: Parsed | Profile,
     body: bytes,
     *,
     service: str,
@@ -53,12 +54,13 @@ def save_profile(
     labels: Labels | None = None,
 ) -> StoredProfile:
     """
-    Store *profile* and the *body* it was decoded from; returns after the commit.
+    Store *profile* and the *body* it was read from; returns after the commit.
 
     The same body of the same service, instance and basis is stored once: the second time gives the first one's id. A
     body that is not gzipped is kept gzipped. Raises StoreBusy.
     """
-    columns = to_columns(profile)
+    parsed = profile if isinstance(profile, Parsed) else lay_out(profile)
+    columns = parsed.columns
     gzipped = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, mtime=0)
     row = {
         "service_name": service,
@@ -71,7 +73,7 @@ def save_profile(
         "body": gzipped,
         "bytes": len(gzipped),
         "sample_count": columns.samples.num_rows,
-        **_head(profile),
+        **_head(parsed),
     }
 
     def insert_profile(cursor: duckdb.DuckDBPyConnection) -> StoredProfile:
@@ -85,22 +87,21 @@ def save_profile(
         insert_all(cursor, "sample", _sample_rows(columns, profile_no, stacks))
         return StoredProfile(profile_id, duplicate=False)
 
-    stored = store.telemetry.run(insert_profile, size_bytes=len(body) + int(columns.samples.nbytes), wait_s=30.0)
+    stored = store.telemetry.run(insert_profile, size_bytes=len(body) + columns.nbytes, wait_s=30.0)
     if not stored.duplicate:
         INGESTED.labels(table="sample").inc(columns.samples.num_rows)
     return stored
 
 
-def _head(profile: Profile) -> dict[str, Any]:
+def _head(parsed: Parsed) -> dict[str, Any]:
     """What the file says about itself; a file without a time is from now."""
-    started_at = from_unix_ns(profile.time_ns) if profile.time_ns > 0 else utc_now()
     return {
-        "started_at": started_at,
-        "duration_ns": max(0, profile.duration_ns),
-        "build_id": profile.build_id,
-        "value_types": [{"type": each.type, "unit": each.unit} for each in profile.sample_types],
-        "default_value": profile.value_index() + 1,
-        "period": profile.period,
+        "started_at": from_unix_ns(parsed.time_ns) if parsed.time_ns > 0 else utc_now(),
+        "duration_ns": max(0, parsed.duration_ns),
+        "build_id": parsed.build_id,
+        "value_types": [{"type": each.type, "unit": each.unit} for each in parsed.value_types],
+        "default_value": parsed.default_value + 1,
+        "period": parsed.period,
     }
 
 
@@ -124,7 +125,7 @@ def _free_id(cursor: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> str:
 def _sample_rows(columns: ProfileColumns, profile_no: int, stacks: Numbers) -> pa.Table:
     """In the order of the stacks, so that those of one profile lie together in both tables."""
     samples = columns.samples
-    rows = samples.drop_columns("stack_id").append_column("stack_no", stacks.of(samples["stack_id"]))
+    rows = samples.drop_columns("stack").append_column("stack_no", stacks.of(samples["stack"]))
     rows = rows.append_column("profile_no", pa.array(np.full(rows.num_rows, profile_no, np.int32)))
     return rows.sort_by("stack_no")
 

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from diagnose.pprof.columns import hash64
+from diagnose.pprof.hashing import hash64
 from diagnose.store.queries import load_queries
 
 SAME_WITHIN = timedelta(minutes=30)

@@ -10,7 +10,7 @@ from datetime import datetime
 import duckdb
 import pyarrow as pa
 
-from diagnose.pprof.columns import hash64
+from diagnose.pprof.hashing import hash64
 from diagnose.store.arrow import TEXT_MAP, TIME, insert_new, table_of
 
 Texts = Mapping[str, str | None]

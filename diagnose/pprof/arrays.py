@@ -1,0 +1,80 @@
+"""
+Slices of flat arrays: the stacks of a profile, one after the other.
+
+Slice *i* of an array is `array[ends[i]:ends[i + 1]]`; `ends` starts with 0.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+Positions = NDArray[np.int64]
+
+
+def numbers_of(column: pa.Array) -> Positions:
+    """An Arrow array of whole numbers as NumPy has them; above 2⁶³ they become negative."""
+    return np.asarray(column.to_numpy(zero_copy_only=False)).astype(np.int64, copy=False)
+
+
+def dense(*columns: NDArray[Any]) -> tuple[Positions, Positions]:
+    """
+    (a number from 0 for each distinct row of *columns*, the position of the first such row), in order of appearance.
+
+    Exact: columns are paired one after the other, and two numbers below 2³¹ make one 64-bit key.
+
+        b a b c  →  numbers 0 1 0 2, first 0 1 3
+    """
+    numbers = _numbered(columns[0])
+    for column in columns[1:]:
+        numbers = _numbered(numbers << 32 | _numbered(column))
+    count = int(numbers.max()) + 1 if len(numbers) else 0
+    first = np.empty(count, np.int64)
+    first[numbers[::-1]] = np.arange(len(numbers))[::-1]  # of several, the last assignment stays
+    return numbers, first
+
+
+def _numbered(column: NDArray[Any]) -> Positions:
+    return numbers_of(pa.array(column).dictionary_encode().indices)
+
+
+def positions_of(ids: Positions, wanted: Positions) -> Positions:
+    """Where each of *wanted* stands in *ids*, which are distinct; -1 where it does not."""
+    if not len(ids):
+        return np.full(len(wanted), -1)
+    if ids.min() >= 0 and ids.max() <= 8 * len(ids) + 1024:
+        return _by_table(ids, wanted)
+    order = np.argsort(ids)
+    at = order[np.minimum(np.searchsorted(ids[order], wanted), len(ids) - 1)]
+    return np.where(ids[at] == wanted, at, -1)
+
+
+def _by_table(ids: Positions, wanted: Positions) -> Positions:
+    """Ids are mostly 1, 2, 3 …"""
+    table = np.full(ids.max() + 2, -1)
+    table[ids] = np.arange(len(ids))
+    known = np.where((wanted < 0) | (wanted > ids.max()), len(table) - 1, wanted)
+    return np.asarray(table[known])
+
+
+def slices(ends: Positions, chosen: Positions) -> tuple[Positions, Positions]:
+    """(the places of the elements of the *chosen* slices one after the other, their new ends)."""
+    lengths = ends[chosen + 1] - ends[chosen]
+    new_ends = np.concatenate([[0], np.cumsum(lengths)])
+    places = np.arange(new_ends[-1]) + np.repeat(ends[chosen] - new_ends[:-1], lengths)
+    return places, new_ends
+
+
+def places_within(ends: Positions) -> Positions:
+    """How far each element is from the start of its slice: ends 0 2 5 → 0 1 0 1 2."""
+    return np.asarray(np.arange(ends[-1]) - np.repeat(ends[:-1], np.diff(ends)))
+
+
+def first_places(flags: NDArray[np.bool_], ends: Positions) -> Positions:
+    """The place of the first element of each slice that is true; -1 where none is."""
+    true_ones = np.append(np.flatnonzero(flags), len(flags))
+    found = true_ones[np.searchsorted(true_ones, ends[:-1])]
+    return np.where(found < ends[1:], found, -1)

@@ -1,0 +1,149 @@
+"""
+The labels of samples → their trace and span ids, and the rest as maps, each distinct map once.
+
+A CPU profile with a label per request has nearly as many label sets as samples; only ids differ, so they are taken out
+first, by the rules of `names.trace_and_span`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from diagnose.pprof.arrays import Positions, dense, slices
+from diagnose.pprof.hashing import mix, sums
+from diagnose.pprof.names import SPAN_KEYS, TRACE_KEYS, normalised_id
+from diagnose.pprof.wire import Labels, Texts
+
+FOLDED_NUMBERS = ("bytes",)  # the allocation size in heap profiles: splits equal stacks, says little
+LABELS = pa.map_(pa.string(), pa.string())
+NUMBERS = pa.map_(pa.string(), pa.int64())
+_NONE = -1
+
+
+@dataclass(frozen=True)
+class Column:
+    """Per sample the position of its value in `values`, -1 for none."""
+
+    of_sample: Positions
+    values: pa.Array
+
+    def at(self, samples: Positions) -> pa.Array:
+        places = self.of_sample[samples]
+        return self.values.take(pa.array(places, mask=places < 0))
+
+
+@dataclass(frozen=True)
+class SampleLabels:
+    """`labels` and `numbers` are maps; they have a value for every sample, be it the empty map."""
+
+    trace_ids: Column
+    span_ids: Column
+    labels: Column
+    numbers: Column
+
+
+def read_labels(labels: Labels, texts: Texts, count: int) -> SampleLabels:
+    """Of *count* samples. Of a repeated key the last wins; a label without text, number and unit is none."""
+    empty = texts.codes[0]
+    is_text = labels.text != empty
+    is_number = ~is_text & ((labels.number != 0) | (labels.unit != empty))
+    for name in FOLDED_NUMBERS:
+        is_number &= labels.key != texts.code_of(name)
+    taker = _Taker(labels, texts, count, is_text)
+    trace_ids, span_ids = taker.take(TRACE_KEYS, digits=32), taker.take(SPAN_KEYS, digits=16)
+    return SampleLabels(
+        trace_ids=trace_ids,
+        span_ids=span_ids,
+        labels=_maps(_Entries.of(labels, texts, taker.left), labels.text, texts, count),
+        numbers=_maps(_Entries.of(labels, texts, is_number), labels.number, None, count),
+    )
+
+
+class _Taker:
+    """Takes ids out of text labels; `left` says which entries are still there."""
+
+    def __init__(self, labels: Labels, texts: Texts, count: int, is_text: NDArray[np.bool_]) -> None:
+        self.labels = labels
+        self.texts = texts
+        self.count = count
+        self.left = is_text.copy()
+
+    def take(self, keys: Sequence[str], *, digits: int) -> Column:
+        """The first of *keys* a sample has with a valid id decides."""
+        found, ids = np.full(self.count, _NONE), pa.array([], pa.string())
+        for key in keys:
+            code = self.texts.code_of(key)
+            here = np.flatnonzero((self.labels.key == code) & self.left) if code >= 0 else np.zeros(0, np.int64)
+            if len(here):
+                places, valid = self._valid_ids(here, key, digits)
+                places[found >= 0] = _NONE
+                found = np.where(places >= 0, places + len(ids), found)
+                ids = pa.concat_arrays([ids, valid])
+                self.left[here] = places[self.labels.owner[here]] < 0
+        return Column(found, ids)
+
+    def _valid_ids(self, here: Positions, key: str, digits: int) -> tuple[Positions, pa.Array]:
+        """(per sample the position of its id, -1 for none; the ids)."""
+        last = np.full(self.count, _NONE)
+        last[self.labels.owner[here]] = here  # of several, the last assignment stays
+        owners = np.flatnonzero(last >= 0)
+        number, first = dense(self.labels.text[last[owners]])
+        ids = _normalised(self.texts.take(self.labels.text[last[owners]][first]), key, digits)
+        is_valid = ids.is_valid().to_numpy(zero_copy_only=False)
+        places = np.full(self.count, _NONE)
+        places[owners] = np.where(is_valid[number], number, _NONE)
+        return places, ids
+
+
+def _normalised(texts: pa.Array, key: str, digits: int) -> pa.Array:
+    """As names.normalised_id, which is asked only when one of them is not written the usual way."""
+    usual = pc.and_(
+        pc.match_substring_regex(texts, f"^[0-9a-f]{{{digits}}}$"), pc.match_substring_regex(texts, "[1-9a-f]")
+    )
+    if " " not in key and pc.all(usual).as_py():
+        return texts
+    ids = [normalised_id(text, digits=digits, decimal=" " in key) for text in texts.to_pylist()]
+    return pa.array(ids, pa.string())
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """Some of the labels, sorted by owner, then by the text of the key; of a repeated key the last."""
+
+    places: Positions
+    owners: Positions
+    keys: pa.Array
+    key_numbers: Positions
+
+    @classmethod
+    def of(cls, labels: Labels, texts: Texts, chosen: NDArray[np.bool_]) -> Self:
+        entries = np.flatnonzero(chosen)
+        number, first = dense(labels.key[entries])
+        names = texts.list(labels.key[entries][first])
+        rank = np.empty(len(names), np.int64)
+        rank[sorted(range(len(names)), key=names.__getitem__)] = np.arange(len(names))
+        owners, ranks = labels.owner[entries], rank[number]
+        order = np.lexsort((entries, ranks, owners))
+        owners, ranks = owners[order], ranks[order]
+        is_last = np.ones(len(order), np.bool_)
+        is_last[:-1] = (owners[1:] != owners[:-1]) | (ranks[1:] != ranks[:-1])
+        return cls(entries[order][is_last], owners[is_last], pa.array(sorted(names), pa.string()), ranks[is_last])
+
+
+def _maps(entries: _Entries, values: Positions, texts: Texts | None, count: int) -> Column:
+    """Key → value per sample, the value a code of *texts* or a number; each distinct map once."""
+    ends = np.searchsorted(entries.owners, np.arange(count + 1))
+    chosen = values[entries.places]
+    pairs = mix(entries.key_numbers.astype(np.uint64), chosen)
+    of_sample, first = dense(sums(pairs, ends))
+    places, map_ends = slices(ends, first)
+    keys = entries.keys.take(pa.array(entries.key_numbers[places]))
+    items = pa.array(chosen[places]) if texts is None else texts.take(chosen[places])
+    return Column(of_sample, pa.MapArray.from_arrays(pa.array(map_ends, pa.int32()), keys, items))

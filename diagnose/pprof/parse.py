@@ -1,0 +1,78 @@
+"""
+The bytes of a profile → what is stored of it: what it says about itself, and its samples as Arrow tables.
+
+This is the part of an import that a damaged or hostile file can make expensive, so the service runs it in a process of
+its own (children.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from diagnose.pprof.arrays import first_places
+from diagnose.pprof.codec import MAX_INFLATED_BYTES, inflate, serialise
+from diagnose.pprof.columns import ProfileColumns, columns_of
+from diagnose.pprof.kinds import NEAR_LEAF, UNLOCKING, kind_of
+from diagnose.pprof.profile import Profile, ValueType
+from diagnose.pprof.wire import Wire, read_wire
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """One profile, ready to be stored. `default_value` is a position in `value_types`; `kind` is a guess."""
+
+    kind: str
+    value_types: tuple[ValueType, ...]
+    default_value: int
+    period: int
+    time_ns: int
+    duration_ns: int
+    binary: str
+    build_id: str
+    columns: ProfileColumns
+
+
+def parse(body: bytes, *, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> Parsed:
+    """Read one profile, gzipped or plain. Raises DecodeError as `codec.decode` does."""
+    return _parsed(inflate(body, max_inflated_bytes=max_inflated_bytes))
+
+
+def lay_out(profile: Profile) -> Parsed:
+    """The same of a profile in memory."""
+    return _parsed(serialise(profile))
+
+
+def to_columns(profile: Profile) -> ProfileColumns:
+    return lay_out(profile).columns
+
+
+def _parsed(raw: bytes) -> Parsed:
+    wire = read_wire(raw)
+    columns = columns_of(wire)
+    return Parsed(
+        kind=kind_of(wire.value_types, lambda: _all_give_back_locks(columns)),
+        value_types=wire.value_types,
+        default_value=_default_value(wire),
+        period=wire.head.period,
+        time_ns=wire.head.time_ns,
+        duration_ns=wire.head.duration_ns,
+        binary=wire.head.binary,
+        build_id=wire.head.build_id,
+        columns=columns,
+    )
+
+
+def _default_value(wire: Wire) -> int:
+    names = [each.type for each in wire.value_types]
+    return names.index(wire.head.default_type) if wire.head.default_type in names else len(names) - 1
+
+
+def _all_give_back_locks(columns: ProfileColumns) -> bool:
+    unlocking = np.array([name in UNLOCKING for name in columns.functions["name"].to_pylist()], np.bool_)
+    stacks = columns.stacks["frames"].chunk(0)
+    functions = columns.frames["function"].to_numpy()[stacks.values.to_numpy()]
+    ends = stacks.offsets.to_numpy().astype(np.int64)
+    places = first_places(unlocking[functions], ends)
+    return bool(np.all((places >= 0) & (places < ends[:-1] + NEAR_LEAF)))
