@@ -1,5 +1,5 @@
 """
-ExportTraceServiceRequest → the columns of the tables `span` and `resource`.
+ExportTraceServiceRequest → the columns of the tables `live_span` and `resource`.
 
 Kept whenever it can be: an unknown kind is UNSPECIFIED, an end before the start makes a duration of 0, a parent of
 zeros is no parent. Refused: a span without a usable trace id, span id, parent id or time.
@@ -75,7 +75,7 @@ class _SpanReader:
         self._links.end_row()
 
     def table(self) -> pa.Table:
-        return table_of(self._rows, SPANS, self._attributes.array(), self._events.array(), self._links.array())
+        return table_of(self._rows, SPANS, self._attributes.pairs(), self._events.array(), self._links.array())
 
 
 class _Nested:
@@ -98,7 +98,7 @@ class _Nested:
 
     def array(self) -> pa.Array:
         first, second = pa.array(self._first, self._types[0]), pa.array(self._second, self._types[1])
-        structs = pa.StructArray.from_arrays([first, second, self._attributes.array()], [*self._names, "attributes"])
+        structs = pa.StructArray.from_arrays([first, second, self._attributes.pairs()], [*self._names, "attributes"])
         return pa.ListArray.from_arrays(pa.array(self._ends, pa.int32()), structs)
 
 

@@ -11,13 +11,15 @@ import pyarrow as pa
 
 TIME = pa.timestamp("us", tz="UTC")
 TEXT_MAP = pa.map_(pa.string(), pa.string())
+TEXT_PAIRS = pa.list_(pa.struct([("key", pa.string()), ("value", pa.string())]))  # a map, for quick inserts
 
 
 class MapColumn:
     """
     A column of maps from text to text (or nothing), as flat lists; building it from dictionaries is slower.
 
-    Keys of one row must be distinct, or DuckDB refuses the whole table: a dictionary's are.
+    Keys of one row must be distinct, or DuckDB refuses the whole table: a dictionary's are. `pairs` is the same column
+    as TEXT_PAIRS, whose keys nobody compares.
     """
 
     def __init__(self) -> None:
@@ -31,8 +33,16 @@ class MapColumn:
         self._ends.append(len(self._keys))
 
     def array(self) -> pa.Array:
-        ends = pa.array(self._ends, pa.int32())
-        return pa.MapArray.from_arrays(ends, pa.array(self._keys, pa.string()), pa.array(self._values, pa.string()))
+        return pa.MapArray.from_arrays(self._offsets(), *self._texts())
+
+    def pairs(self) -> pa.Array:
+        return pa.ListArray.from_arrays(self._offsets(), pa.StructArray.from_arrays(self._texts(), ["key", "value"]))
+
+    def _offsets(self) -> pa.Array:
+        return pa.array(self._ends, pa.int32())
+
+    def _texts(self) -> list[pa.Array]:
+        return [pa.array(self._keys, pa.string()), pa.array(self._values, pa.string())]
 
 
 def table_of(rows: Sequence[tuple[Any, ...]], schema: pa.Schema, *ready: pa.Array) -> pa.Table:

@@ -11,7 +11,7 @@ import duckdb
 import pyarrow as pa
 
 from diagnose.model import utc_now
-from diagnose.store.arrow import TEXT_MAP, TIME, insert_all
+from diagnose.store.arrow import TEXT_PAIRS, TIME, insert_all
 from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
 from diagnose.store.received import remember_body
@@ -19,8 +19,8 @@ from diagnose.store.resources import insert_resources
 from diagnose.telemetry import INGESTED
 
 QUERIES = load_queries("spans")
-EVENTS = pa.list_(pa.struct([("time", TIME), ("name", pa.string()), ("attributes", TEXT_MAP)]))
-LINKS = pa.list_(pa.struct([("trace_id", pa.string()), ("span_id", pa.string()), ("attributes", TEXT_MAP)]))
+EVENTS = pa.list_(pa.struct([("time", TIME), ("name", pa.string()), ("attributes", TEXT_PAIRS)]))
+LINKS = pa.list_(pa.struct([("trace_id", pa.string()), ("span_id", pa.string()), ("attributes", TEXT_PAIRS)]))
 
 SPANS = pa.schema(
     [
@@ -47,7 +47,7 @@ SPANS = pa.schema(
         ("error_type", pa.string()),
         ("resource_id", pa.int64()),
         ("scope_name", pa.string()),
-        ("attributes", TEXT_MAP),
+        ("attributes", TEXT_PAIRS),
         ("events", EVENTS),
         ("links", LINKS),
     ]
@@ -57,7 +57,7 @@ SPANS = pa.schema(
 @dataclass(frozen=True)
 class SpanBatch:
     """
-    The spans of one request as the rows of the tables `span` and `resource` (schemas SPANS and resources.RESOURCES).
+    The spans of one request as the rows of the tables `live_span` and `resource` (schemas SPANS and resources.RESOURCES).
 
     `refused` counts what could not be kept, by reason. `body_id` tells the request from others (received.body_id).
     """
@@ -84,7 +84,7 @@ def save_spans(store: Store, batch: SpanBatch) -> bool:
         if not remember_body(cursor, batch.body_id, now):
             return False
         insert_resources(cursor, batch.resources)
-        insert_all(cursor, "span", batch.spans)
+        insert_all(cursor, "live_span", batch.spans)
         return True
 
     stored = store.telemetry.run(insert, size_bytes=batch.size_bytes)

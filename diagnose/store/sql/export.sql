@@ -1,6 +1,6 @@
 -- name: incident_span_services
 -- Services in the traces of an incident.
-SELECT DISTINCT service_name FROM telemetry.span WHERE trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
+SELECT DISTINCT service_name FROM telemetry.live_span WHERE trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
 
 -- name: incident_scope
 -- What decides which rows belong to an incident: its traces, its own service, and until when it is of interest: five
@@ -47,14 +47,14 @@ UNION
 )
 
 -- name: trace_spans
-INSERT INTO span
-SELECT * FROM telemetry.span WHERE trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
+INSERT INTO live_span
+SELECT * FROM telemetry.live_span WHERE trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
 ORDER BY start_time DESC LIMIT $max_spans
 
 -- name: window_spans
 -- The other spans of these services, newest first.
-INSERT INTO span
-SELECT * FROM telemetry.span
+INSERT INTO live_span
+SELECT * FROM telemetry.live_span
 WHERE service_name IN (SELECT unnest($services::VARCHAR[])) AND start_time BETWEEN $since AND $until
   AND trace_id NOT IN (SELECT unnest($trace_ids::VARCHAR[]))
 ORDER BY start_time DESC LIMIT $max_spans
