@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar, cast
 from diagnose.explain.render import Literal, render_sql, template
 from diagnose.explain.result import Answer
 from diagnose.model import Capture, Episode, Incident, TraceRef, utc_now
+from diagnose.pprof.significance import FEWEST_BASELINES
 from diagnose.store.captures import baseline_profiles, captures_of
 from diagnose.store.db import Store
 from diagnose.store.incidents import episodes_of, get_incident, traces_of
@@ -23,6 +24,7 @@ HEALTHY = timedelta(minutes=15)
 SICK = timedelta(minutes=15)
 MARGINS_S = (60, 30, 10, 0)
 ENOUGH_REQUESTS = 50
+MOST_HEALTHY = 8
 DURING = ("alert", "manual")
 LABELLED_KINDS = ("cpu", "wall", "goroutine", "goroutineleak")
 Found = TypeVar("Found")
@@ -176,6 +178,57 @@ class Evidence:
             )
             found += [ProfileRef(**self.ask("evidence", "profile", profile=each).rows[0]) for each in ids]
         return next((each for each in found if each.instance == during.instance), found[0] if found else None)
+
+    def healthy_like(self, pair: Pair) -> tuple[str, ...]:
+        """
+        Ids of healthy profiles like the baseline of *pair*, which tell how much functions vary by themselves.
+
+        Of the same process and build when there are enough of those, else of the service.
+        """
+        found: tuple[str, ...] = self._remember(("healthy", pair.profile_ids), lambda: self._find_healthy_like(pair))
+        return found
+
+    def _find_healthy_like(self, pair: Pair) -> tuple[str, ...]:
+        during = pair.during
+        ids = baseline_profiles(
+            self.store,
+            during.service_name,
+            during.instance,
+            during.kind,
+            during.basis,
+            before=self.incident.started_at,
+            limit=MOST_HEALTHY,
+        )
+        known = [ProfileRef(**self.ask("evidence", "profile", profile=each).rows[0]) for each in ids]
+        known = [each for each in known if each.profile_id != during.profile_id]
+        same = [
+            each
+            for each in known
+            if pair.before and (each.instance, each.build_id) == (pair.before.instance, pair.before.build_id)
+        ]
+        return tuple(each.profile_id for each in (same if len(same) >= FEWEST_BASELINES else known))
+
+    def requests_beside(self, pair: Pair) -> tuple[float, float]:
+        """How many requests were served while the profiles of *pair* ran; (0, 0) unless both are known."""
+        found: tuple[float, float] = self._remember(("requests", pair.profile_ids), lambda: self._count_requests(pair))
+        return found
+
+    def _count_requests(self, pair: Pair) -> tuple[float, float]:
+        counted = [self._requests_during(each) for each in (pair.before, pair.during) if each]
+        return (counted[0], counted[1]) if len(counted) == 2 and min(counted) >= ENOUGH_REQUESTS else (0.0, 0.0)
+
+    def _requests_during(self, profile: ProfileRef) -> float:
+        if profile.basis != "interval":
+            return 0.0
+        rows = self.ask(
+            "functions",
+            "requests",
+            service=profile.service_name,
+            instance=profile.instance,
+            started_at=profile.started_at,
+            seconds=profile.duration_s,
+        ).rows
+        return float(rows[0]["requests"] or 0) if rows else 0.0
 
     def origin(self, function: str) -> FunctionOrigin:
         origin: FunctionOrigin = self._remember(("origin", function), lambda: self._find_origin(function))

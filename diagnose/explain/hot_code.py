@@ -1,8 +1,9 @@
 """
 CPU: which function of the program's own takes more of it than in health.
 
-Needs a CPU profile of the incident. With one of the healthy time both the rate per wall second and the share of all
-samples must have changed; without, only the share is known, and that is a hint.
+Needs a CPU profile of the incident. With one of the healthy time the rate per wall second, the share of all samples
+and, where requests were counted, the rate per request must have changed; without, only the share is known, and that is
+a hint.
 """
 
 from __future__ import annotations
@@ -12,8 +13,8 @@ from collections.abc import Sequence
 from diagnose.explain.evidence import Evidence
 from diagnose.explain.functions import Changes, FunctionChange, function_changes
 from diagnose.explain.instances import where
-from diagnose.explain.result import LIKELY_Z, STRONG_Z, Result
-from diagnose.explain.wording import code, number, percent, place, short
+from diagnose.explain.result import STRONG_Z, Result
+from diagnose.explain.wording import code, number, percent, place, seconds, short
 from diagnose.model import Effect, Finding, Note, Subject
 
 NS = 1e9
@@ -22,6 +23,7 @@ LARGE_GAIN = 0.2
 BIG_SHARE = 0.3  # of the CPU, without a baseline
 BUSY_CORES = 0.3  # as much CPU makes a share without a baseline a full hint
 MOST = 3
+METHOD = "weakest of rate, share and rate per request of CPU samples, Poisson with dispersion, FDR 1 %"
 
 
 def find_hot_code(evidence: Evidence) -> Result:
@@ -50,7 +52,7 @@ def _changed(evidence: Evidence, changes: Sequence[Changes]) -> tuple[Finding, .
 
 
 def _is_hotter(function: FunctionChange) -> bool:
-    return function.z >= LIKELY_Z and function.gained >= SMALLEST_GAIN
+    return function.has_risen and function.gained >= SMALLEST_GAIN
 
 
 def _finding(evidence: Evidence, function: FunctionChange, of: Changes, others: Sequence[Changes]) -> Finding:
@@ -63,7 +65,7 @@ def _finding(evidence: Evidence, function: FunctionChange, of: Changes, others: 
             f"{percent(function.during_share)} of on-CPU time is in {code(short(function.function))}"
             f"{where(gained, of.pair.during.instance)}; it was {percent(function.before_share)} before{lender} "
             f"(z = {number(function.z)}). The process uses {number(of.all_during / NS)} cores, "
-            f"{number(of.all_before / NS)} before.{_hottest_line(subject)}"
+            f"{number(of.all_before / NS)} before.{_per_request(function)}{_hottest_line(subject)}"
         ),
         subject=subject,
         effect=Effect(
@@ -72,7 +74,7 @@ def _finding(evidence: Evidence, function: FunctionChange, of: Changes, others: 
             100 * function.before_share,
             100 * function.during_share,
         ),
-        significance={"method": "weaker of rate and share of CPU samples, Poisson", "z": function.z},
+        significance={"method": METHOD, "z": function.z, "dispersion": function.dispersion},
         confidence="strong" if function.z >= STRONG_Z and function.gained >= LARGE_GAIN else "likely",
         evidence=of.pair.profile_ids,
         sql=of.sql,
@@ -80,9 +82,15 @@ def _finding(evidence: Evidence, function: FunctionChange, of: Changes, others: 
     )
 
 
+def _per_request(function: FunctionChange) -> str:
+    if not function.during_each:
+        return ""
+    return f" That is {seconds(function.during_each / NS)} per request, {seconds(function.before_each / NS)} before."
+
+
 def _gained(changes: Changes, function: str) -> float:
     found = changes.of(function)
-    return found.gained if found and found.z >= LIKELY_Z else 0.0
+    return found.gained if found and found.has_risen else 0.0
 
 
 def _subject(evidence: Evidence, function: str, of: Changes) -> Subject:

@@ -8,10 +8,11 @@ them, so a leak is led back to its traces.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from diagnose.explain.evidence import Evidence, Pair, ProfileRef
+from diagnose.explain.functions import NOT_RUN_YET, FunctionChange, function_changes
 from diagnose.explain.instances import where
 from diagnose.explain.result import LIKELY_Z, STRONG_Z, Result
 from diagnose.explain.wording import code, count, number, percent, seconds, short
@@ -42,10 +43,16 @@ class Group:
     traces: int
     leaked: float
     sql: str
+    change: FunctionChange | None = None
 
     @property
     def z(self) -> float:
-        return z_of_rate(self.before, self.again, 1, 1)
+        return self.change.z_rate if self.change else z_of_rate(self.before, self.again, 1, 1)
+
+    @property
+    def has_risen(self) -> bool:
+        """Against health, beyond what varies there; without a healthy snapshot the count alone must do."""
+        return self.change.rate_has_risen if self.change else self.z >= LIKELY_Z
 
     @property
     def gained(self) -> float:
@@ -91,7 +98,9 @@ def _groups(evidence: Evidence, pair: Pair) -> list[Group]:
         again=pair.during.profile_id,
     )
     leaked = _leaked(evidence, pair.during.instance)
-    return [_group(row, pair, first, leaked.get(row["function"], 0.0), answer.sql) for row in answer.rows]
+    changes = function_changes(evidence, pair, "goroutine") if pair.before else None
+    groups = [_group(row, pair, first, leaked.get(row["function"], 0.0), answer.sql) for row in answer.rows]
+    return [replace(each, change=changes.of(each.function or NOT_RUN_YET) if changes else None) for each in groups]
 
 
 def _group(row: dict[str, Any], pair: Pair, first: ProfileRef, leaked: float, sql: str) -> Group:
@@ -122,7 +131,7 @@ def _leaked(evidence: Evidence, instance: str) -> dict[str, float]:
 
 
 def _is_leak(evidence: Evidence, group: Group) -> bool:
-    if group.state in NOT_BLOCKED or group.has_stopped or group.gained < SMALLEST_GAIN or group.z < LIKELY_Z:
+    if group.state in NOT_BLOCKED or group.has_stopped or group.gained < SMALLEST_GAIN or not group.has_risen:
         return False
     if group.pair.before is None and not group.has_grown and not group.leaked:
         return False
@@ -139,7 +148,7 @@ def _finding(evidence: Evidence, group: Group, instances: str) -> Finding:
         statement=_statement(group, instances),
         subject=Subject("function", group.function, origin.file or None, line or None),
         effect=Effect(group.again - group.before, "goroutines", group.before if before else None, group.again),
-        significance={"method": "difference of two counts, Poisson", "z": group.z},
+        significance={"method": "difference of two counts, Poisson with dispersion, FDR 1 %", "z": group.z},
         confidence=_confidence(group, is_own=origin.is_own),
         evidence=tuple(
             dict.fromkeys([during.profile_id, group.first_profile.profile_id, *([before.profile_id] if before else [])])

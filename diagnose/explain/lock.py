@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from diagnose.explain.evidence import Evidence
 from diagnose.explain.functions import Changes, FunctionChange, function_changes
 from diagnose.explain.instances import where
-from diagnose.explain.result import LIKELY_Z, STRONG_Z, Result
+from diagnose.explain.result import STRONG_Z, Result
 from diagnose.explain.wording import code, count, number, seconds, short
 from diagnose.model import Effect, Finding, Note, Subject
 
@@ -43,7 +43,7 @@ def _is_held(evidence: Evidence, function: FunctionChange, of: Changes) -> bool:
 
 
 def _is_more(function: FunctionChange) -> bool:
-    return function.z_rate >= LIKELY_Z and function.has_larger_share
+    return function.rate_has_risen and function.has_larger_share
 
 
 def _finding(evidence: Evidence, holder: FunctionChange, of: Changes, instances: str) -> Finding:
@@ -61,7 +61,7 @@ def _finding(evidence: Evidence, holder: FunctionChange, of: Changes, instances:
         effect=Effect(
             waiting_s, "seconds of waiting per second", holder.before / NS if before else None, holder.during / NS
         ),
-        significance={"method": "rate of contentions, Poisson", "z": holder.z_rate},
+        significance={"method": "rate of contentions, Poisson with dispersion, FDR 1 %", "z": holder.z_rate},
         confidence="hint" if before is None else "strong" if holder.z_rate >= STRONG_Z else "likely",
         evidence=of.pair.profile_ids,
         sql=of.sql,

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from diagnose.explain.evidence import DURING, Evidence, Pair, ProfileRef
 from diagnose.explain.functions import Changes, FunctionChange, function_changes
 from diagnose.explain.instances import where
-from diagnose.explain.result import LIKELY_Z, STRONG_Z, Result
+from diagnose.explain.result import STRONG_Z, Result
 from diagnose.explain.wording import code, number, percent, seconds, short, size
 from diagnose.model import Confidence, Effect, Finding, Note, Subject
 
@@ -80,7 +80,7 @@ def _first(evidence: Evidence, again: ProfileRef) -> ProfileRef | None:
 def _is_growth(function: FunctionChange, pair: Pair) -> bool:
     """Of two snapshots within the incident the shares are alike already."""
     return (
-        function.z_rate >= LIKELY_Z
+        function.rate_has_risen
         and (function.has_larger_share or not _is_healthy(pair))
         and function.gained >= SMALLEST_GAIN
         and function.during - function.before >= SMALLEST_BYTES
@@ -113,7 +113,7 @@ def _finding(evidence: Evidence, site: FunctionChange, of: Changes, growth: Grow
         statement=statement + (_pace(growth) if is_healthy else ""),
         subject=Subject("function", site.function, evidence.origin(site.function).file or None, line or None),
         effect=Effect(site.during - site.before, "bytes", site.before, site.during),
-        significance={"method": "count of sampled allocations, Poisson", "z": site.z_rate},
+        significance={"method": "count of sampled allocations, Poisson with dispersion, FDR 1 %", "z": site.z_rate},
         confidence=_confidence(site, growth) if is_healthy else "likely",
         evidence=of.pair.profile_ids,
         sql=of.sql,

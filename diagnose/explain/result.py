@@ -8,7 +8,7 @@ from typing import Any
 from diagnose.model import Finding, Note
 
 STRONG_Z = 5.0
-LIKELY_Z = 4.0  # with a thousand functions tested 0.06 false ones; samples are not fully independent, so not less
+LIKELY_Z = 4.0  # for single tests; of many functions at once the false discovery rate decides (sql/functions.sql)
 
 
 @dataclass(frozen=True)

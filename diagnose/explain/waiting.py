@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from diagnose.explain.evidence import Evidence, ProfileRef
 from diagnose.explain.functions import Changes, FunctionChange, function_changes
-from diagnose.explain.result import LIKELY_Z, STRONG_Z, Result
+from diagnose.explain.result import LIKELY_Z, Result
 from diagnose.explain.wording import code, number, percent, short
 from diagnose.model import Effect, Finding, Note, Subject
 from diagnose.pprof.wall import RUNNABLE, RUNNING
@@ -19,6 +19,7 @@ from diagnose.pprof.wall import RUNNABLE, RUNNING
 NS = 1e9
 SMALLEST_WAITING = 0.2  # goroutines at a time
 WAITING_UNIT = "goroutines at a time"
+METHOD = "weakest of rate, share and rate per request of polled goroutines, Poisson with dispersion, FDR 1 %"
 SYMPTOM_HINT = 0.6  # that goroutines wait says little about whether a request is late
 
 
@@ -57,7 +58,7 @@ def waiting_functions(evidence: Evidence) -> list[Waiting]:
 
 def _is_added(evidence: Evidence, change: FunctionChange) -> bool:
     return (
-        change.z >= LIKELY_Z
+        change.has_risen
         and (change.during - change.before) / NS >= SMALLEST_WAITING
         and evidence.origin(change.function).is_own
     )
@@ -86,8 +87,8 @@ def _finding(evidence: Evidence, waiting: Waiting) -> Finding:
         ),
         subject=Subject("function", change.function, evidence.origin(change.function).file or None, line or None),
         effect=Effect(during - before, WAITING_UNIT, before, during),
-        significance={"method": "weaker of rate and share of polled goroutines, Poisson", "z": change.z},
-        confidence="likely" if change.z >= STRONG_Z else "hint",
+        significance={"method": METHOD, "z": change.z, "dispersion": change.dispersion},
+        confidence="likely" if change.z >= LIKELY_Z else "hint",
         evidence=(pair.during.profile_id, *([pair.before.profile_id] if pair.before else [])),
         sql=waiting.of.sql,
         weight=SYMPTOM_HINT * waiting.share,
