@@ -116,6 +116,10 @@ class Ingest(Section):
     max_body_bytes: Size = Field(33_554_432, ge=1024, description="Largest OTLP or profile body, inflated.")
     webhook_max_bytes: Size = Field(67_108_864, ge=1024, description="Largest webhook body.")
     queue_bytes: Size = Field(268_435_456, ge=1024, description="Most telemetry that may wait for the database.")
+    group_by: list[str] = Field(
+        ["alertname", "job"],
+        description="Labels that group the alerts Prometheus sends directly, as `route.group_by` in Alertmanager.",
+    )
     redact: list[Redaction] = Field(
         [Redaction(keys=["(?i)authorization|cookie|password|token|secret|api.?key"], action="mask")],
         description="What is never stored.",
@@ -173,6 +177,11 @@ class PrometheusServer(Client):
 
 class AlertmanagerServer(Client):
     url: Url = Field(description="Base URL.")
+    receivers: list[str] = Field(
+        ["diagnose"],
+        description="Its receivers that notify us; those that did so before are known. An alert of theirs opens an "
+        "incident also when its notification got lost.",
+    )
 
 
 class TargetSettings(Client):
@@ -209,6 +218,15 @@ class Incidents(Section):
     )
     quiet: Duration = Field(timedelta(minutes=15), description="A re-fire within this time continues the incident.")
     ignore_labels: list[str] = Field(["replica"], description="Labels that do not make another alert.")
+
+
+class Reconcile(Section):
+    every: Duration = Field(timedelta(seconds=30), description="Time between two looks at the alerts of Alertmanager.")
+    settle: Duration = Field(
+        timedelta(minutes=2),
+        description="How long after a start of Alertmanager, or of diagnose, a missing alert is not taken for an ended "
+        "one. Keep it above the `--rules.alert.resend-delay` of Prometheus (1m).",
+    )
 
 
 class Baseline(Section):
@@ -265,6 +283,7 @@ class Settings(Section):
         description="Which alerts open an incident and what is captured.",
     )
     incidents: Incidents = Incidents()
+    reconcile: Reconcile = Reconcile()
     baseline: Baseline = Baseline()
     sql: SqlSettings = SqlSettings()
     sinks: list[Sink] = Field([], description="Where reports are delivered.")

@@ -12,7 +12,9 @@ from diagnose.errors import StoreBusy
 from diagnose.model import utc_now
 from diagnose.pprof.codec import decode as decode_profile
 from diagnose.pprof.kinds import guess_kind
-from diagnose.receive.alertmanager import Decoded, decode
+from diagnose.receive.alertmanager import decode
+from diagnose.receive.alerts import Decoded
+from diagnose.receive.direct import decode_direct
 from diagnose.receive.otlp import decode_metrics, decode_traces, encode_response, media_type
 from diagnose.store.metrics import save_metrics
 from diagnose.store.profiles import save_profile
@@ -36,8 +38,22 @@ def webhook() -> tuple[Response, int]:
     service = current_service()
     received_at = utc_now()
     body = read_body(request, service.settings.ingest.webhook_max_bytes)
-    decoded = decode(body, received_at=received_at)
-    accepted = service.accept_alerts(decoded.group)
+    return _accepted(decode(body, received_at=received_at)), 202
+
+
+@ingest.post("/api/v2/alerts")
+@needs("ingest")
+def direct_alerts() -> Response:
+    """What Prometheus and vmalert send to an Alertmanager. 200 once the alerts are durable."""
+    ingest_settings = current_service().settings.ingest
+    received_at = utc_now()
+    body = read_body(request, ingest_settings.webhook_max_bytes)
+    return _accepted(decode_direct(body, received_at=received_at, group_by=ingest_settings.group_by))
+
+
+def _accepted(decoded: Decoded) -> Response:
+    """The answer after the commit. Raises StoreBusy when there was none."""
+    accepted = current_service().accept_alerts(decoded.group)
     answer: dict[str, Any] = {
         "accepted": accepted.accepted,
         "duplicates": accepted.duplicates,
@@ -46,7 +62,7 @@ def webhook() -> tuple[Response, int]:
     if decoded.rejected:
         answer["rejected"] = list(decoded.rejected)
         _keep_rejected(decoded)
-    return jsonify(answer), 202
+    return jsonify(answer)
 
 
 def _keep_rejected(decoded: Decoded) -> None:
