@@ -10,8 +10,7 @@ from werkzeug.exceptions import UnsupportedMediaType
 from diagnose.capture.kinds import PROFILE_KINDS, Basis
 from diagnose.errors import StoreBusy
 from diagnose.model import utc_now
-from diagnose.pprof.codec import decode as decode_profile
-from diagnose.pprof.kinds import guess_kind
+from diagnose.pprof.pool import SHARED as PARSERS
 from diagnose.receive.alertmanager import decode
 from diagnose.receive.alerts import Decoded
 from diagnose.receive.direct import decode_direct
@@ -116,8 +115,8 @@ def profiles() -> tuple[Response, int]:
     service_name = required_arg("service")
     with context.ingest_slots.one():
         body = read_body(request, context.service.settings.ingest.max_body_bytes)
-        profile = decode_profile(body)
-        kind = text_arg("kind") or guess_kind(profile)
+        profile = PARSERS.parse(body)
+        kind = text_arg("kind") or profile.kind
         stored = save_profile(
             context.service.store,
             profile,
