@@ -8,7 +8,6 @@ an UpstreamError whose text names the server and what to do about it, without cr
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,26 +15,18 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import Any, TypeVar
 
-import requests
-
 from diagnose.config import PrometheusServer, parse_duration
-from diagnose.credentials import open_session, request_headers
 from diagnose.errors import UpstreamError
 from diagnose.model import Exemplar, Labels
+from diagnose.upstream import Upstream
 
 Answer = TypeVar("Answer")
 
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
-LONG_QUERY = 1500  # characters; beyond, the query goes into the body of a POST
 DEFAULT_SCRAPE_INTERVAL_S = 60.0
 
 # What the exemplars of different libraries call the two ids; compared in lower case without separators.
 TRACE_ID_NAMES = frozenset({"traceid", "oteltraceid", "ddtraceid", "xtraceid"})
 SPAN_ID_NAMES = frozenset({"spanid", "otelspanid", "ddspanid", "xspanid"})
-
-
-class NoAnswer(UpstreamError):
-    """No connection, or no answer in time; asking the same server something else would only cost more time."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +76,7 @@ class Prometheus:
         self.server = server
         self.name = server.name
         self.timeout_s = timeout_s
-        self._session = open_session(server)
+        self._upstream = Upstream(server, server.url, f"Prometheus {server.name}")
 
     def query_exemplars(self, expr: str, start: datetime, end: datetime) -> list[Exemplar]:
         """
@@ -127,50 +118,18 @@ class Prometheus:
         return max((target.scrape_interval_s for target in self.targets()), default=DEFAULT_SCRAPE_INTERVAL_S)
 
     def _get(self, path: str, parameters: Mapping[str, str], read: Callable[[Any], Answer]) -> Answer:
-        """What *read* makes of the `data` of one answer."""
-        body = self._fetch(f"{self.server.url.rstrip('/')}/api/v1/{path}", parameters)
+        """What *read* makes of the `data` of one answer; a 4xx or 5xx of Prometheus says in it what was wrong."""
+        answered = self._upstream.ask(f"/api/v1/{path}", parameters, timeout_s=self.timeout_s)
+        if answered.status >= 300 and not answered.body.lstrip().startswith(b"{"):
+            raise UpstreamError(f"{self._upstream.name} answered HTTP {answered.status}")
         try:
-            answer = json.loads(body)
+            answer = json.loads(answered.body)
             if answer["status"] == "success":
                 return read(answer.get("data") or {})
             problem = f"{answer['errorType']}: {answer['error']}"
         except (ValueError, KeyError, TypeError, AttributeError) as err:
-            raise UpstreamError(f"Prometheus {self.name}: the answer of {path} has an unknown shape") from err
-        raise UpstreamError(f"Prometheus {self.name}: {path} failed: {problem[:500]}")
-
-    def _fetch(self, url: str, parameters: Mapping[str, str]) -> bytes:
-        """The body, also of a 4xx or 5xx: Prometheus says in it what was wrong."""
-        deadline = time.monotonic() + self.timeout_s
-        long = len(parameters.get("query", "")) > LONG_QUERY
-        try:
-            with self._session.request(
-                "POST" if long else "GET",
-                url,
-                params=None if long else dict(parameters),
-                data=dict(parameters) if long else None,
-                headers=request_headers(self.server),
-                timeout=self.timeout_s,
-                allow_redirects=False,
-                stream=True,
-            ) as response:
-                body = self._read(response, deadline)
-        except requests.Timeout as err:
-            raise NoAnswer(f"Prometheus {self.name} did not answer within {self.timeout_s:g} s") from err
-        except (requests.RequestException, OSError) as err:
-            raise NoAnswer(f"Prometheus {self.name} is unreachable: {_cause(err)}") from err
-        if response.status_code >= 300 and not body.lstrip().startswith(b"{"):
-            raise UpstreamError(f"Prometheus {self.name} answered HTTP {response.status_code}")
-        return body
-
-    def _read(self, response: requests.Response, deadline: float) -> bytes:
-        body = bytearray()
-        for part in response.iter_content(65536):
-            body += part
-            if len(body) > MAX_ANSWER_BYTES:
-                raise UpstreamError(f"Prometheus {self.name} answered more than {MAX_ANSWER_BYTES} bytes")
-            if time.monotonic() > deadline:
-                raise NoAnswer(f"Prometheus {self.name} did not answer within {self.timeout_s:g} s")
-        return bytes(body)
+            raise UpstreamError(f"{self._upstream.name}: the answer of {path} has an unknown shape") from err
+        raise UpstreamError(f"{self._upstream.name}: {path} failed: {problem[:500]}")
 
 
 def ask_all(
@@ -300,14 +259,3 @@ def _series(data: Any) -> list[Series]:
 
 def _point(pair: Sequence[Any]) -> tuple[datetime, float]:
     return _moment(float(pair[0])), float(pair[1])
-
-
-def _cause(err: BaseException) -> str:
-    """The innermost reason (`Connection refused`), without the URL that requests puts around it."""
-    reason = type(err).__name__
-    seen: BaseException | None = err
-    while seen is not None:
-        if isinstance(seen, OSError) and (seen.strerror or isinstance(seen, TimeoutError)):
-            reason = seen.strerror or "timed out"
-        seen = seen.__cause__ or seen.__context__
-    return reason

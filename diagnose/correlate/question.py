@@ -10,8 +10,9 @@ from diagnose.config import Settings
 from diagnose.correlate.expression import expression_of, longest_range_s
 from diagnose.errors import UpstreamError
 from diagnose.model import Episode, Exemplar, Labels, Note, TraceRef, utc_now
-from diagnose.prometheus import ActiveAlert, AlertingRule, NoAnswer, Prometheus, ask_all
+from diagnose.prometheus import ActiveAlert, AlertingRule, Prometheus, ask_all
 from diagnose.store.db import Store
+from diagnose.upstream import NoAnswer
 
 # Where requests leave their exemplars: client_golang by hand, OpenTelemetry (both spellings), span metrics, gRPC.
 REQUEST_METRICS = (
