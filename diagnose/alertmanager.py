@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from diagnose.config import AlertmanagerServer
 from diagnose.errors import UpstreamError
 from diagnose.model import Labels
+from diagnose.text import clean
 from diagnose.upstream import Upstream
 
 Answer = TypeVar("Answer")
@@ -66,13 +67,17 @@ class Alertmanager:
 def _alert(found: Mapping[str, Any]) -> ListedAlert:
     return ListedAlert(
         fingerprint=found["fingerprint"],
-        labels=found["labels"],
-        annotations=found.get("annotations") or {},
+        labels=_clean(found["labels"]),
+        annotations=_clean(found.get("annotations") or {}),
         starts_at=_time(found["startsAt"]),
         generator_url=found.get("generatorURL") or "",
         receivers=tuple(receiver["name"] for receiver in found["receivers"]),
         suppressed=_suppressed(found["status"]),
     )
+
+
+def _clean(labels: Labels) -> Labels:
+    return {clean(name): clean(value) for name, value in labels.items()}
 
 
 def _suppressed(status: Mapping[str, Any]) -> Suppressed | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -60,6 +60,12 @@ def fingerprint_of(labels: Labels) -> str:
     for byte in b"".join(parts):
         number = ((number ^ byte) * 0x100000001B3) & 0xFFFFFFFFFFFFFFFF
     return f"{number:016x}"
+
+
+def identity_of(fingerprint: str, labels: Labels, ignored: Collection[str]) -> str:
+    """The fingerprint that alerts share which differ only in the *ignored* labels."""
+    kept = {name: value for name, value in labels.items() if name not in ignored}
+    return fingerprint if len(kept) == len(labels) else fingerprint_of(kept)
 
 
 @dataclass(frozen=True)
@@ -217,7 +223,12 @@ class Target:
 
 @dataclass(frozen=True)
 class Capture:
-    """One attempt to fetch one profile from one target: planned, then its outcome. A refusal is a row too."""
+    """
+    One attempt to fetch one profile from one target: planned, then its outcome. A refusal is a row too.
+
+    What it cost the target: `seconds` it was profiled for (kinds that take their time), `requests` it was sent, and how
+    long they took together.
+    """
 
     capture_id: str
     incident_id: str | None
@@ -236,6 +247,9 @@ class Capture:
     lag_ms: float | None = None
     bytes: int | None = None
     profile_id: str | None = None
+    seconds: int | None = None
+    requests: int | None = None
+    took_ms: float | None = None
 
 
 @dataclass(frozen=True)

@@ -80,10 +80,17 @@ REGISTRY = CollectorRegistry()
 ALERTS = Counter("diagnose_alerts", "Alerts received, by what became of them.", ["outcome"], registry=REGISTRY)
 REJECTED = Counter("diagnose_rejected_requests", "Request bodies refused.", ["path"], registry=REGISTRY)
 INGESTED = Counter("diagnose_ingested", "Rows stored, by table.", ["table"], registry=REGISTRY)
+RECONCILED = Counter(
+    "diagnose_reconciled_alerts",
+    "Alerts that Alertmanager's list showed to be firing (opened) or to have ended (vanished) without a message.",
+    ["outcome"],
+    registry=REGISTRY,
+)
 CAPTURES = Counter("diagnose_captures", "Captures, by kind and outcome.", ["kind", "status"], registry=REGISTRY)
 DELIVERIES = Counter(
     "diagnose_deliveries", "Report deliveries, by sink and outcome.", ["sink", "outcome"], registry=REGISTRY
 )
+QUERIES = Counter("diagnose_sql_queries", "Queries of readers, by how they ended.", ["outcome"], registry=REGISTRY)
 FAILURES = Counter("diagnose_failures", "Work that ended in an unexpected error.", ["stage"], registry=REGISTRY)
 OPEN_INCIDENTS = Gauge("diagnose_open_incidents", "Incidents open now.", registry=REGISTRY)
 QUEUE_JOBS = Gauge("diagnose_queue_jobs", "Jobs waiting for a database writer.", ["database"], registry=REGISTRY)

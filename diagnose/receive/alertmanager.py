@@ -21,7 +21,6 @@ from diagnose.errors import DecodeError
 from diagnose.model import Alert, AlertGroup, AlertStatus, fingerprint_of
 from diagnose.receive.alerts import Decoded, read_alerts, starts_at_in
 from diagnose.receive.fields import (
-    clean,
     count_in,
     kind_of,
     labels_in,
@@ -31,6 +30,7 @@ from diagnose.receive.fields import (
     text_in,
     time_in,
 )
+from diagnose.text import clean
 
 SOURCES = {"4": "alertmanager", "1": "grafana"}
 

@@ -13,13 +13,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, NoReturn
 
 from diagnose.errors import DecodeError
+from diagnose.text import clean
 
-MAX_TEXT_BYTES = 65_536
 MAX_COUNT = 2**31 - 1
 CLOCK_SKEW = timedelta(days=1)  # more than this ahead of us is no clock but a mistake
 
 _RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-_NOT_TEXT = re.compile("[\x00\ud800-\udfff]")  # a half surrogate pair cannot be written as UTF-8
 
 
 def read_json(body: bytes) -> Any:
@@ -98,18 +97,6 @@ def time_in(part: Mapping[str, Any], field: str) -> datetime | None:
 def not_far_ahead(at: datetime, received_at: datetime) -> datetime:
     """Far in the future an end would keep every later firing from opening."""
     return min(at, received_at + CLOCK_SKEW)
-
-
-def clean(text: str) -> str:
-    """Text every table can hold: NUL becomes U+FFFD; what is longer than 64 KiB is cut, with a mark that says so."""
-    text = _NOT_TEXT.sub("\ufffd", text)
-    if len(text) * 4 <= MAX_TEXT_BYTES:
-        return text
-    encoded = text.encode()
-    if len(encoded) <= MAX_TEXT_BYTES:
-        return text
-    mark = f" … [cut, {len(encoded)} bytes]"
-    return encoded[: MAX_TEXT_BYTES - len(mark.encode())].decode(errors="ignore") + mark
 
 
 _NAMES = {str: "a string", int: "an integer", float: "a number", bool: "a boolean", list: "a list", dict: "an object"}

@@ -21,7 +21,7 @@ from uuid import UUID, uuid4
 
 import duckdb
 
-from diagnose.model import Accepted, Alert, AlertGroup, IncidentKey, fingerprint_of, new_id, rfc3339
+from diagnose.model import Accepted, Alert, AlertGroup, IncidentKey, identity_of, new_id, rfc3339
 from diagnose.store.db import Store, as_json, fetch
 from diagnose.store.episodes import Member, Period, Periods
 from diagnose.store.folding import Fold, Folded
@@ -90,16 +90,11 @@ def _arrivals(group: AlertGroup, assign: Assign, ignore_labels: Collection[str])
     for alert in sorted(group.alerts, key=lambda each: (each.starts_at, each.status)):
         yield _Arrival(
             alert=alert,
-            fingerprint=_identity(alert, ignore_labels),
+            fingerprint=identity_of(alert.fingerprint, alert.labels, ignore_labels),
             event_key=_event_key(group, alert),
             key=assign(alert),
             ended_at=(alert.ends_at or group.received_at) if alert.status == "resolved" else None,
         )
-
-
-def _identity(alert: Alert, ignore_labels: Collection[str]) -> str:
-    kept = {name: value for name, value in alert.labels.items() if name not in ignore_labels}
-    return alert.fingerprint if len(kept) == len(alert.labels) else fingerprint_of(kept)
 
 
 def _event_key(group: AlertGroup, alert: Alert) -> str:

@@ -16,7 +16,10 @@ SQL = load_queries("timeline")
 
 @dataclass(frozen=True)
 class Line:
-    """`kind` is a word: started, opened, alert, reopened, resolved, closed, note, traces, capture, report, delivery."""
+    """
+    `kind` is a word: started, opened, alert, suppressed, reopened, resolved, closed, merged, split, note, traces,
+    capture, report, delivery.
+    """
 
     incident_id: str
     at: datetime

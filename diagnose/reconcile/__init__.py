@@ -1,0 +1,1 @@
+"""What Alertmanager says now against what we were told: lost notifications, ends that nobody tells, silences."""
