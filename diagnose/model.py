@@ -306,6 +306,20 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """
+    One decision about an incident: of which `step`, about what, how it went and why.
+
+    Steps are rule, service, kinds, target and capture.
+    """
+
+    step: Literal["rule", "service", "kinds", "target", "capture"]
+    subject: str
+    outcome: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Note:
     """A sentence that is not a cause: what was ruled out, or could not be known, with its remedy if there is one."""
 

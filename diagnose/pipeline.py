@@ -18,13 +18,28 @@ from datetime import datetime
 from functools import partial
 from typing import Protocol
 
+from diagnose.capture.choice import Watched, choose_for
+from diagnose.capture.limits import is_of, was_left_alone
 from diagnose.capture.round import RoundRequest, run_round
-from diagnose.capture.targets import TargetDirectory, choose
+from diagnose.capture.targets import TargetDirectory
 from diagnose.config import Rule, Settings
 from diagnose.correlate import Correlation, Readers, correlate
+from diagnose.correlate.expression import comparison, expression_of
 from diagnose.errors import UpstreamError
 from diagnose.explain import explain
-from diagnose.model import Accepted, Alert, AlertGroup, Capture, Episode, IncidentKey, Note, Target, Trigger, utc_now
+from diagnose.model import (
+    Accepted,
+    Alert,
+    AlertGroup,
+    Capture,
+    Episode,
+    IncidentKey,
+    Labels,
+    Note,
+    Target,
+    Trigger,
+    utc_now,
+)
 from diagnose.prometheus import Prometheus, ask_all
 from diagnose.receive.grouping import capture_kinds, incident_key, matching_rule
 from diagnose.report.chart import window
@@ -32,7 +47,7 @@ from diagnose.report.incident import build_report
 from diagnose.report.render import render_html, render_json, render_markdown
 from diagnose.report.series import watched
 from diagnose.store.alerts import save_enrichment, save_group
-from diagnose.store.captures import mark_lost
+from diagnose.store.captures import captures_of, mark_lost
 from diagnose.store.db import Store
 from diagnose.store.incidents import (
     add_timeline,
@@ -53,6 +68,7 @@ CHEAP_EVIDENCE_S = 4.0  # the first report does not wait longer for the snapshot
 INCIDENTS_AT_ONCE = 8
 CAPTURES_AT_ONCE = 32
 CURVE_POINTS = 300
+JITTER_S = 0.5  # the instances of a service should not be held up at the same moment
 PROFILES_CAPTURED = "profiles captured"
 
 
@@ -67,6 +83,15 @@ class Plan:
     targets: tuple[Target, ...]
     kinds: tuple[str, ...]
     rule: Rule
+
+
+def watched_by(labels: Labels, expr: str) -> Watched:
+    """What an alert with this expression compares with which number, for the choice of instances."""
+    number, compared = watched(expr), comparison(expr)
+    if number is None:
+        return Watched(labels)
+    is_below = compared is not None and compared.operator in ("<", "<=") and compared.threshold == number.threshold
+    return Watched(labels, number.expr, number.threshold, is_below)
 
 
 class Pipeline:
@@ -127,6 +152,7 @@ class Pipeline:
         plan = self.plan(incident_id, episodes)
         rounds = self._start_rounds(incident_id, plan, "alert")
         missing = self.attach_traces(incident_id, episodes)
+        self._start_rounds_anew(rounds, incident_id, plan, "alert")
         if next_revision(self.store, incident_id) == 1:
             rounds.wait_for_cheap(CHEAP_EVIDENCE_S)
             self.publish(incident_id, "first evidence", missing)
@@ -147,7 +173,7 @@ class Pipeline:
         """The union of what the rules of all *episodes* ask for; kinds in the order of the first rule."""
         route_labels = route_labels_of(self.store, incident_id)
         kinds: dict[str, None] = {}
-        targets: dict[tuple[str, str], Target] = {}
+        alerts: list[Watched] = []
         rules: list[Rule] = []
         for episode in episodes:
             rule = matching_rule(episode.labels, self.settings)
@@ -155,16 +181,12 @@ class Pipeline:
                 continue
             rules.append(rule)
             kinds |= dict.fromkeys(capture_kinds(rule, route_labels, episode.annotations))
-            for target in self._chosen(episode, rule):
-                targets[target.name, target.instance] = target
+            alerts.append(watched_by(episode.labels, episode.expr or expression_of(episode.generator_url)))
+        targets = choose_for(self.directory, alerts, max((rule.instances for rule in rules), default=0)).targets
         if not targets and kinds:
             add_timeline(self.store, incident_id, "capture", "no target of the allow-list belongs to these alerts")
         rule = max(rules, key=lambda each: each.seconds, default=Rule())
-        return Plan(tuple(targets.values()), tuple(kinds), rule)
-
-    def _chosen(self, episode: Episode, rule: Rule) -> tuple[Target, ...]:
-        sick, peer = choose(self.directory.for_labels(episode.labels), episode.labels, rule.instances)
-        return (*sick, *([peer] if peer else []))
+        return Plan(targets, tuple(kinds), rule)
 
     def attach_traces(self, incident_id: str, episodes: Iterable[Episode]) -> list[Note]:
         """Find the traces of each alert, keep them with the exemplars they were found by. Says what was missing."""
@@ -208,6 +230,13 @@ class Pipeline:
             rounds.start(partial(self._capture, incident_id, target, plan, trigger))
         return rounds
 
+    def _start_rounds_anew(self, rounds: CaptureRounds, incident_id: str, plan: Plan, trigger: Trigger) -> None:
+        """Where the cooldown was not over: the value of the alert is known now, and may be worse than last time."""
+        for target in plan.targets:
+            taken = [each for each in captures_of(self.store, incident_id) if is_of(each, target, trigger)]
+            if was_left_alone(taken):
+                rounds.start(partial(self._capture, incident_id, target, plan, trigger))
+
     def _capture(
         self, incident_id: str, target: Target, plan: Plan, trigger: Trigger, on_cheap: Callable[[], None]
     ) -> list[Capture]:
@@ -218,6 +247,8 @@ class Pipeline:
             seconds=plan.rule.seconds,
             cooldown=plan.rule.cooldown,
             max_per_hour=plan.rule.max_per_hour,
+            seconds_per_hour=plan.rule.seconds_per_hour,
+            jitter_s=JITTER_S if len(plan.targets) > 1 else 0.0,
             on_first_request=partial(self.save_step, incident_id, "webhook_to_first_capture_request"),
         )
         return run_round(self.store, target, request, on_cheap=on_cheap, stop=self.stopping)

@@ -10,13 +10,19 @@ from typing import Any
 import pytest
 
 from diagnose.capture.ledger import RoundRequest
+from diagnose.capture.limits import was_left_alone
 from diagnose.capture.locks import Interruption, Turns
 from diagnose.capture.round import cpu_seconds, run_round, steps_for
-from diagnose.model import Capture, Target, utc_now
+from diagnose.capture.wall import BUSY_COST, interval_s
+from diagnose.errors import NotFound
+from diagnose.model import Alert, AlertGroup, Capture, IncidentKey, Target, fingerprint_of, utc_now
 from diagnose.pprof.codec import decode, encode
 from diagnose.pprof.profile import Frame, Profile, Sample, ValueType
+from diagnose.store.alerts import save_enrichment, save_group
+from diagnose.store.artefacts import find_artefact, forget_artefacts
 from diagnose.store.captures import captures_of, mark_lost, plan_captures
 from diagnose.store.db import Store
+from diagnose.store.incidents import episodes_of
 from diagnose.store.profiles import profile_body
 from tests.fake_upstreams import FakeServer, Reply, profile_bytes, serving
 
@@ -192,15 +198,13 @@ def test_a_very_slow_snapshot_ends_polling_but_not_the_cpu_profile(store, proces
 
     assert ("skipped", "done") == (captures["wall", "first"].status, captures["cpu", "first"].status)
     assert "polling would be a burden" in captures["wall", "first"].reason
-    assert "4 s in place of 8: the process answers slowly" == captures["cpu", "first"].reason
+    assert "4 s in place of 8: the process is short of CPU" == captures["cpu", "first"].reason
     assert ["4"] == [asked.query["seconds"] for asked in process.asked if asked.path == "/profile"]
 
 
-@pytest.mark.parametrize(
-    ("asked", "snapshot_s", "expected"), [(10, None, 10), (10, 0.1, 10), (10, 0.3, 5), (4, 0.3, 3), (2, 0.9, 2)]
-)
-def test_a_busy_process_is_profiled_for_a_shorter_time_but_always(asked, snapshot_s, expected):
-    assert expected == cpu_seconds(asked, snapshot_s)
+@pytest.mark.parametrize(("asked", "busy", "expected"), [(10, False, 10), (10, True, 5), (4, True, 3), (2, True, 2)])
+def test_a_busy_process_is_profiled_for_a_shorter_time_but_always(asked, busy, expected):
+    assert expected == cpu_seconds(asked, busy=busy)
 
 
 def test_a_profiler_in_use_is_waited_for(store, process, target, turns):
@@ -490,3 +494,166 @@ def test_a_turn_is_not_waited_for_without_end(turns):
     with turns.take("p", other, yields=False, timeout_s=0.05) as free:
         assert free
     assert not holder.is_set()
+
+
+def test_a_row_tells_what_it_cost_the_target(store, process, target, turns):
+    process.replies["/profile"] = [BUSY, Reply(profile_bytes("cpu-profile"))]
+
+    captures = by_step(run(store, target, turns, kinds=("heap", "cpu", "wall"), seconds=1))
+
+    cpu, wall, heap = captures["cpu", "first"], captures["wall", "first"], captures["heap", "first"]
+    assert (2, 1) == (cpu.requests, cpu.seconds)
+    assert (1, None) == (heap.requests, heap.seconds)
+    assert wall.requests is not None
+    assert f"{wall.requests} snapshots" in wall.reason
+    assert all(each.took_ms is not None and each.took_ms >= 0 for each in captures.values())
+    assert list(captures.values()) == captures_of(store, "inc-1")
+
+
+def test_a_refusal_costs_no_seconds(store, process, target, turns):
+    process.replies["/profile"] = Reply(b"unauthorized", 401)
+
+    cpu = by_step(run(store, target, turns, kinds=("cpu",), seconds=5))["cpu", "first"]
+
+    assert ("refused", 401, None, 1) == (cpu.status, cpu.http_status, cpu.seconds, cpu.requests)
+    assert "check the credentials" in cpu.reason
+
+
+@pytest.mark.parametrize(
+    ("budget", "expected"),
+    [(30, ["10", "10", "10"]), (25, ["10", "10", "5"]), (22, ["10", "10"]), (None, ["10", "10", "10"])],
+)
+def test_a_process_is_not_profiled_for_more_seconds_an_hour_than_allowed(store, process, target, budget, expected):
+    for number in range(3):
+        captures = by_step(
+            run(
+                store,
+                target,
+                Turns(),
+                kinds=("cpu",),
+                incident_id=f"inc-{number}",
+                seconds=10,
+                seconds_per_hour=budget,
+            )
+        )
+
+    assert expected == [asked.query["seconds"] for asked in process.asked if asked.path == "/profile"]
+    if len(expected) < 3:
+        assert "seconds_per_hour is 22, of which 2 are left" == captures["cpu", "first"].reason
+        assert "skipped" == captures["cpu", "first"].status
+
+
+def fire(store: Store, incident: str, *, severity: str = "warning", value: float | None = None, expr: str = "") -> str:
+    """An incident of its own with one alert; its id."""
+    labels = {"alertname": "HighLatency", "service": "checkout", "severity": severity}
+    firing = Alert(fingerprint_of(labels | {"n": incident}), "firing", labels, {}, utc_now(), None)
+    group = AlertGroup("alertmanager", incident, "r", "firing", "", (firing,), utc_now(), b"{}")
+    key = IncidentKey(incident, "checkout")
+    incident_id = save_group(store, group, lambda _: key, quiet=timedelta(0)).incidents[0]
+    (episode,) = episodes_of(store, incident_id)
+    save_enrichment(store, episode.episode_id, expr=expr, active_at=None, value=value)
+    return incident_id
+
+
+@pytest.mark.parametrize(
+    ("alerts", "is_taken"),
+    [
+        (({}, {}), False),
+        (({}, {"severity": "critical"}), True),
+        (({"severity": "page"}, {"severity": "critical"}), False),
+        (({"severity": "critical"}, {}), False),
+        (({"value": 1.0}, {"value": 1.4}), False),
+        (({"value": 1.0}, {"value": 1.5}), True),
+        (({"value": 0.9, "expr": "ok < 0.95"}, {"value": 0.5, "expr": "ok < 0.95"}), True),
+        (({"value": 0.5, "expr": "ok < 0.95"}, {"value": 0.9, "expr": "ok < 0.95"}), False),
+        (({}, {"value": 9.0}), False),
+    ],
+)
+def test_only_what_is_worse_than_the_last_time_is_captured_within_the_cooldown(
+    store, process, target, alerts, is_taken
+):
+    cooldown = timedelta(minutes=10)
+    for number, alert in enumerate(alerts):
+        incident = fire(store, f"g{number}", **alert)
+        captures = run(store, target, Turns(), kinds=("goroutine",), incident_id=incident, cooldown=cooldown)
+
+    assert ["done" if is_taken else "skipped"] == [each.status for each in captures]
+
+
+def test_an_alert_whose_value_is_known_later_is_looked_at_again(store, process, target):
+    cooldown = timedelta(minutes=10)
+    run(store, target, Turns(), kinds=("goroutine",), incident_id=fire(store, "g0", value=1.0), cooldown=cooldown)
+    incident = fire(store, "g1")
+    wanted = {"kinds": ("goroutine",), "incident_id": incident, "cooldown": cooldown}
+    first = run(store, target, Turns(), **wanted)
+    second = run(store, target, Turns(), **wanted)
+    save_enrichment(store, episodes_of(store, incident)[0].episode_id, expr="", active_at=None, value=2.0)
+    third = run(store, target, Turns(), **wanted)
+
+    assert was_left_alone(first)
+    assert [] == second
+    assert ["done"] == [each.status for each in third]
+
+
+def test_after_a_snapshot_of_more_than_a_second_the_incident_polls_no_more(store, process, target):
+    pause = threading.Event()
+    slow = Reply(profile_bytes("cpu-goroutine"), before=lambda: pause.wait(1.05))
+    process.replies["/goroutine"] = [Reply(profile_bytes("cpu-goroutine")), slow, Reply(profile_bytes("cpu-goroutine"))]
+
+    first = by_step(run(store, target, Turns(), kinds=("wall",), seconds=3))
+    second = by_step(run(store, target, Turns(), kinds=("wall",), seconds=3, trigger="resolved"))
+
+    assert "a goroutine snapshot took 1." in first["wall", "first"].reason
+    assert "done" == first["wall", "first"].status
+    assert ("skipped", True) == (
+        second["wall", "first"].status,
+        second["wall", "first"].reason.endswith("polling would be a burden"),
+    )
+
+
+def waiting_for_a_processor(count: int) -> Reply:
+    """A goroutine profile in which so many have not run yet."""
+    samples = (Sample((Frame("main.work"), Frame("main.main")), (1,)), Sample((), (count,)))
+    return Reply(encode(Profile((ValueType("goroutine", "count"),), samples, time_ns=1)))
+
+
+def test_goroutines_that_wait_for_a_processor_tell_an_overload(store, process, target, turns):
+    process.replies["/goroutine"] = waiting_for_a_processor(40)
+    process.replies["/trace"] = Reply(b"go 1.26 trace\x00\x00\x00")
+
+    captures = by_step(run(store, target, turns, kinds=("goroutine", "cpu", "trace"), seconds=8))
+
+    assert ["4"] == [asked.query["seconds"] for asked in process.asked if asked.path == "/profile"]
+    assert "4 s in place of 8: the process is short of CPU" == captures["cpu", "first"].reason
+    assert "skipped" == captures["trace", "first"].status
+    assert (0.1, 1.5, 3.0) == (interval_s(0.002), interval_s(0.03), interval_s(0.03, BUSY_COST))
+
+
+def test_an_execution_trace_is_kept_as_a_file(store, process, target, turns):
+    process.replies["/trace"] = Reply(b"go 1.26 trace\x00\x00\x00 and more")
+
+    captures = by_step(run(store, target, turns, kinds=("goroutine", "trace"), seconds=30))
+
+    trace = captures["trace", "first"]
+    assert ("done", 5, None) == (trace.status, trace.seconds, trace.profile_id)
+    assert b"go 1.26 trace\x00\x00\x00 and more" == find_artefact(store, trace.capture_id).read_bytes()
+    assert 0 == forget_artefacts(store, utc_now() - timedelta(hours=1))
+    assert 1 == forget_artefacts(store, utc_now() + timedelta(hours=1))
+    with pytest.raises(NotFound):
+        find_artefact(store, trace.capture_id)
+
+
+def test_what_is_no_execution_trace_is_a_failure(store, process, target, turns):
+    process.replies["/trace"] = [Reply(b"<html>"), Reply(b"Could not enable tracing: already enabled", 500)]
+
+    first = by_step(run(store, target, turns, kinds=("trace",)))["trace", "first"]
+    second = by_step(run(store, target, turns, kinds=("trace",), incident_id="inc-2"))["trace", "first"]
+
+    assert ("failed", "what the target sent is no execution trace") == (first.status, first.reason)
+    assert "refused" == second.status
+
+
+@pytest.mark.parametrize("name", ["..", "cap-1/../../control", "", "CAP"])
+def test_no_other_file_is_an_artefact(store, name):
+    with pytest.raises(NotFound):
+        find_artefact(store, name)

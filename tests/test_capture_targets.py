@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from diagnose.capture.targets import TargetDirectory, choose, scraped_networks
+from diagnose.capture.choice import Choice, Watched, choose_for
+from diagnose.capture.targets import TargetDirectory, scraped_networks
+from diagnose.capture.worst import per_instance
 from diagnose.config import Settings
 from tests.fake_upstreams import FakeServer, Reply, data, prometheus_at, recorded, serving
 
@@ -189,27 +191,138 @@ def test_a_rule_label_called_service_does_not_hide_a_target_without_one(fake):
     assert 1 == len(directory(fake, API).for_labels({"service": "team-payments", "job": "api"}))
 
 
+def chosen(directory: TargetDirectory, *labels: dict[str, str], instances: int = 2, **watched: Any) -> Choice:
+    return choose_for(directory, [Watched(each, **watched) for each in labels], instances)
+
+
+def names(choice: Choice) -> tuple[list[str], str | None]:
+    return [target.instance for target in choice.sick], choice.peer.instance if choice.peer else None
+
+
+def measuring(fake: FakeServer, **values: float | str) -> None:
+    """Prometheus answers any query with these values by instance."""
+    series = [{"metric": {"job": "api", "instance": each}, "value": [1, str(value)]} for each, value in values.items()]
+    fake.replies["/api/v1/query"] = data({"resultType": "vector", "result": series})
+
+
+def four(fake: FakeServer) -> TargetDirectory:
+    answering(fake, *(discovered(f"10.0.0.{number}:1", pod=f"p{number}") for number in range(1, 5)))
+    return directory(fake, API)
+
+
 def test_the_instance_the_alert_names_is_sick_and_another_is_its_peer(fake):
-    targets = directory(fake, API).all()
+    choice = chosen(directory(fake, API), {"job": "api", "instance": "127.0.0.1:27000"})
 
-    sick, peer = choose(targets, {"job": "api", "instance": "127.0.0.1:27000"}, 2)
+    assert (["127.0.0.1:27000"], "127.0.0.1:27001") == names(choice)
+    assert [TARGETS] == fake.paths()
 
-    assert ["127.0.0.1:27000"] == [target.instance for target in sick]
-    assert peer is not None
-    assert "127.0.0.1:27001" == peer.instance
+
+def test_several_alerts_name_several_and_no_more_than_wanted_are_taken(fake):
+    alerts = [{"job": "api", "pod": f"p{number}"} for number in (1, 2, 3)]
+
+    assert (["10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"], "10.0.0.4:1") == names(chosen(four(fake), *alerts, instances=3))
+    assert 2 == len(chosen(four(fake), *alerts).sick)
 
 
 def test_an_aggregated_alert_takes_those_that_are_up_first_and_has_no_peer(fake):
     answering(fake, discovered("10.0.0.1:1", health="down"), discovered("10.0.0.2:1"), discovered("10.0.0.3:1"))
-    targets = directory(fake, API).all()
 
-    sick, peer = choose(targets, {"job": "api"}, 2)
-
-    assert (["10.0.0.2:1", "10.0.0.3:1"], None) == ([target.instance for target in sick], peer)
+    assert (["10.0.0.2:1", "10.0.0.3:1"], None) == names(chosen(directory(fake, API), {"job": "api"}))
 
 
-def test_an_instance_nobody_knows_counts_as_aggregated(fake):
-    sick, peer = choose(directory(fake, API).all(), {"instance": "8f5e2c1a-uuid"}, 1)
+@pytest.mark.parametrize(
+    ("values", "watched", "sick", "peer"),
+    [
+        # the worst two; the best of the others that does not fire is the peer
+        ((0.1, 2.0, 0.9, 3.0), {"threshold": 0.5}, [4, 2], 1),
+        # only those that fire are sick
+        ((0.1, 0.1, 0.2, 3.0), {"threshold": 0.5}, [4], 1),
+        # nobody fires alone: half of the worst or less is healthy
+        ((9.0, 10.0, 6.0, 4.0), {"threshold": 25.0}, [2, 1], 4),
+        # all alike: no healthy peer
+        ((9.0, 10.0, 9.5, 8.0), {}, [2, 3], None),
+        # fires when low
+        ((0.99, 0.5, 0.98, 0.7), {"threshold": 0.9, "low_is_bad": True}, [2, 4], 1),
+        # one is not known, one is no number
+        ((0.1, None, "NaN", 3.0), {"threshold": 0.5}, [4, 2], 1),
+    ],
+)
+def test_of_an_aggregated_alert_the_worst_instances_are_taken(fake, values, watched, sick, peer):
+    targets = four(fake)
+    measuring(fake, **{f"10.0.0.{at}:1": value for at, value in enumerate(values, start=1) if value is not None})
+
+    found = names(chosen(targets, {"job": "api"}, expr="sum(rate(x_total[1m]))", **watched))
+
+    assert ([f"10.0.0.{number}:1" for number in sick], peer and f"10.0.0.{peer}:1") == found
+    assert "sum by (instance, service_instance_id, pod) (rate(x_total[1m]))" == fake.asked[-1].query["query"]
+
+
+def test_when_prometheus_cannot_tell_the_worst_something_is_taken(fake):
+    targets = four(fake)
+    fake.replies["/api/v1/query"] = Reply(b'{"status":"error","errorType":"bad_data","error":"no"}', 400)
+
+    assert (["10.0.0.1:1", "10.0.0.2:1"], None) == names(chosen(targets, {"job": "api"}, expr="sum(x)"))
+
+
+GROUPED = "instance, service_instance_id, pod"
+
+
+@pytest.mark.parametrize(
+    ("expr", "expected"),
+    [
+        ("sum by (job) (rate(x[1m]))", f"sum by (job, {GROUPED}) (rate(x[1m]))"),
+        ("sum(rate(x[1m])) by (job)", f"sum(rate(x[1m])) by (job, {GROUPED})"),
+        ("sum(rate(x[1m]))", f"sum by ({GROUPED}) (rate(x[1m]))"),
+        (
+            "histogram_quantile(0.9, sum by (le) (rate(x[1m])))",
+            f"histogram_quantile(0.9, sum by (le, {GROUPED}) (rate(x[1m])))",
+        ),
+        ("avg without (instance, zone) (x)", "avg without (zone) (x)"),
+        ("sum(a) / sum(b)", f"sum by ({GROUPED}) (a) / sum by ({GROUPED}) (b)"),
+        ("a / on (job) group_left sum(b) by (job)", f"a / on (job, {GROUPED}) group_left sum(b) by (job, {GROUPED})"),
+        ('sum(x{path="by (a) sum(b)"})', f'sum by ({GROUPED}) (x{{path="by (a) sum(b)"}})'),
+        ("sum(max(x))", f"sum by ({GROUPED}) (max by ({GROUPED}) (x))"),
+        ("go_goroutines", "go_goroutines"),
+        ("sum(((", f"sum by ({GROUPED}) ((("),
+        ("", ""),
+    ],
+)
+def test_an_expression_gets_the_instance_into_every_grouping(expr, expected):
+    assert expected == per_instance(expr)
+
+
+UUID = "627cc493-f310-47de-96bd-71410b7dec09"
+
+
+def describing(fake: FakeServer, **info: str) -> None:
+    series = {"metric": {"__name__": "target_info", "instance": UUID, **info}, "value": [1, "1"]}
+    fake.replies["/api/v1/query"] = data({"resultType": "vector", "result": [series]})
+
+
+@pytest.mark.parametrize(
+    ("info", "sick"),
+    [
+        ({"k8s_pod_name": "p3"}, "10.0.0.3:1"),
+        ({"k8s_pod_ip": "10.0.0.2"}, "10.0.0.2:1"),
+        ({"host_ip": "10.0.0.4", "k8s_pod_name": "unknown"}, "10.0.0.4:1"),
+    ],
+)
+def test_a_uuid_for_an_instance_is_looked_up_in_target_info(fake, info, sick):
+    targets = four(fake)
+    describing(fake, **info)
+
+    choice = chosen(targets, {"job": "shop/checkout", "instance": UUID}, instances=1)
+
+    assert [sick] == names(choice)[0]
+    assert choice.peer is not None
+    assert f'target_info{{instance="{UUID}"}}' == fake.asked[-1].query["query"]
+
+
+@pytest.mark.parametrize("info", [{"host_name": "elsewhere"}, {}, {"host_ip": "127.0.0.1"}])
+def test_an_instance_nobody_knows_counts_as_aggregated(fake, info):
+    describing(fake, **info)
+
+    sick, peer = names(chosen(directory(fake, API), {"job": "api", "instance": UUID}, instances=1))
 
     assert (1, None) == (len(sick), peer)
 
@@ -217,9 +330,11 @@ def test_an_instance_nobody_knows_counts_as_aggregated(fake):
 def test_a_lone_sick_instance_has_no_peer(fake):
     answering(fake, discovered("10.0.0.1:1", pod="a"), discovered("10.0.0.2:1", health="down", pod="b"))
 
-    sick, peer = choose(directory(fake, API).all(), {"pod": "a"}, 2)
+    assert (["10.0.0.1:1"], None) == names(chosen(directory(fake, API), {"pod": "a"}))
 
-    assert (["10.0.0.1:1"], None) == ([target.instance for target in sick], peer)
+
+def test_no_target_is_no_choice(fake):
+    assert ([], None) == names(chosen(directory(fake), {"job": "api"}))
 
 
 def test_credentials_do_not_show(fake):

@@ -6,6 +6,7 @@ What becomes of fetched profiles: stored as they are, and what grew between two 
     heap                snapshot              snapshot, and the growth in between (interval)
     mutex block allocs  since_start           the growth in between (interval) in place of the second sum
     cpu wall            interval
+    trace               a file
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from diagnose.model import Target
 from diagnose.pprof.codec import encode
 from diagnose.pprof.profile import Profile
 from diagnose.pprof.subtract import subtract
+from diagnose.store.artefacts import save_artefact
 from diagnose.store.db import Store
 from diagnose.store.profiles import save_profile
 
@@ -68,6 +70,11 @@ class Evidence:
     def keep_wall(self, step: Step, polled: Polled) -> None:
         profile = polled.wall.profile
         self._done(step, profile, encode(profile), "interval", str(polled), size_bytes=polled.bytes)
+
+    def keep_trace(self, step: Step, body: bytes) -> None:
+        """An execution trace is a file beside the database."""
+        file = save_artefact(self._store, self._ledger.capture_id(step), body)
+        self._ledger.done(step, profile_id=None, size_bytes=len(body), reason=f"kept as {file.parent.name}/{file.name}")
 
     def _done(
         self, step: Step, profile: Profile, body: bytes, basis: Basis, reason: str, *, size_bytes: int | None = None

@@ -18,7 +18,7 @@ from datetime import datetime
 from typing import Self, TypeVar
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from diagnose.capture.kinds import ProfileKind
+from diagnose.capture.kinds import PROFILE_KINDS, ProfileKind
 from diagnose.capture.network import Resolver, Unreachable, allowed_address, resolve
 from diagnose.capture.targets import AllowedTarget
 from diagnose.config import Client
@@ -33,6 +33,7 @@ Own = TypeVar("Own")
 CONNECT_S = 2.0
 PATIENCE_S = 15.0  # beyond the seconds a sampling kind takes by itself: it sends no byte before its end
 STOP_CHECK_S = 0.2
+TRACE_MAGIC = b"go 1."
 _CHUNK_BYTES = 65536
 
 
@@ -77,6 +78,17 @@ class Fetched:
 
 
 @dataclass(frozen=True)
+class Cost:
+    """What a target was asked so far: requests, and the seconds from each of them to the end of its answer."""
+
+    requests: int = 0
+    took_s: float = 0.0
+
+    def since(self, before: Cost) -> Cost:
+        return Cost(self.requests - before.requests, self.took_s - before.took_s)
+
+
+@dataclass(frozen=True)
 class _Answer:
     status: int
     body: bytes
@@ -113,6 +125,7 @@ class Connection:
         self._client = target.client if isinstance(target, AllowedTarget) else Client()
         self._http: http.client.HTTPConnection | None = None
         self._answering = False
+        self.cost = Cost()
 
     def get(self, path: str, query: Mapping[str, str], *, timeout_s: float) -> tuple[_Answer, float]:
         """
@@ -133,10 +146,7 @@ class Connection:
         deadline = time.monotonic() + timeout_s
         self._answering = False
         try:
-            sock = self._connected()
-            started = time.monotonic()
-            answer = self._request(sock, path, query, deadline)
-            return answer, time.monotonic() - started
+            return self._timed(self._connected(), path, query, deadline)
         except CaptureError:
             self.close()
             raise
@@ -147,6 +157,17 @@ class Connection:
             self.close()
             stale = isinstance(err, ConnectionError) and not self._answering
             raise (Stale if stale else Unreachable)(_cause(err), retryable=True) from err
+
+    def _timed(
+        self, sock: socket.socket, path: str, query: Mapping[str, str], deadline: float
+    ) -> tuple[_Answer, float]:
+        started = time.monotonic()
+        try:
+            answer = self._request(sock, path, query, deadline)
+        finally:
+            took_s = time.monotonic() - started
+            self.cost = Cost(self.cost.requests + 1, self.cost.took_s + took_s)
+        return answer, took_s
 
     def _connected(self) -> socket.socket:
         if self._http is None:
@@ -270,6 +291,21 @@ def fetch(connection: Connection, kind: ProfileKind, *, seconds: int = 0) -> Fet
     return Fetched(_decoded(answer.body, kind, connection.limits), answer.body, started_at, ended_at, took_s)
 
 
+def fetch_trace(connection: Connection, *, seconds: int) -> bytes:
+    """
+    An execution trace of so many seconds, as the runtime wrote it: for `go tool trace`, nothing here reads it.
+
+    Raises CaptureError as `fetch` does.
+    """
+    kind = PROFILE_KINDS["trace"]
+    answer, _ = connection.get(kind.path, {"seconds": str(seconds)}, timeout_s=seconds + PATIENCE_S)
+    if answer.status != 200:
+        raise _refusal(answer)
+    if not answer.body.startswith(TRACE_MAGIC):
+        raise CaptureError("what the target sent is no execution trace", http_status=200)
+    return answer.body
+
+
 def _decoded(body: bytes, kind: ProfileKind, limits: Limits) -> Profile:
     try:
         profile = decode(body, max_inflated_bytes=limits.inflated_bytes)
@@ -285,7 +321,7 @@ def _refusal(answer: _Answer) -> CaptureError:
     """Go's own texts: net/http/pprof/pprof.go."""
     status, text = answer.status, answer.text
     said = f"HTTP {status}: {text}" if text else f"HTTP {status}"
-    if status == 500 and "already in use" in text:
+    if status == 500 and ("already in use" in text or "already enabled" in text):
         return ProfilerBusy(said, status="refused", http_status=status, retryable=True)
     if status == 400 and "WriteTimeout" in text:
         return TooManySeconds(said, status="refused", http_status=status, retryable=True)

@@ -56,5 +56,7 @@ PROFILE_KINDS: dict[str, ProfileKind] = {
         ProfileKind("cpu", "profile", "cpu", "interval", sampling=True),
         # Not an endpoint: goroutine snapshots polled for a while (capture/wall.py).
         ProfileKind("wall", "goroutine", "wall", "interval", sampling=True),
+        # Not a profile: kept as a file, taken only where a rule asks for it (megabytes a second).
+        ProfileKind("trace", "trace", "", "interval", sampling=True),
     )
 }

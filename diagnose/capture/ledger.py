@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Literal
 
+from diagnose.capture.fetch import Cost
 from diagnose.errors import CaptureError
 from diagnose.model import Capture, CaptureStatus, Target, Trigger, new_id, utc_now
 from diagnose.store.captures import finish_capture, plan_captures, start_capture
@@ -25,8 +26,9 @@ class RoundRequest:
     What to capture and for whom. `incident_id` is None for a baseline.
 
     `seconds` is the length of the CPU profile. With a `cooldown`, what the incident got within that time is not taken
-    again, and another incident's round is refused; `max_per_hour` counts rounds on the target, whoever asked.
-    `on_first_request` is called once, when the first request to the target has been sent.
+    again, and another incident's round is refused; `max_per_hour` counts rounds on the target, whoever asked, and
+    `seconds_per_hour` those it is profiled for. Sampling starts up to `jitter_s` late, so that the instances of a
+    service are not held up together. `on_first_request` is called once, when the first request has been sent.
     """
 
     incident_id: str | None
@@ -35,6 +37,8 @@ class RoundRequest:
     seconds: int
     cooldown: timedelta = timedelta(0)
     max_per_hour: int | None = None
+    seconds_per_hour: int | None = None
+    jitter_s: float = 0.0
     on_first_request: Callable[[], None] = lambda: None
     requested_at: datetime = field(default_factory=utc_now)
 
@@ -91,14 +95,20 @@ class Ledger:
             requested_at=self._request.requested_at,
         )
 
-    def begin(self, step: Step) -> None:
-        """The target is about to be asked."""
+    def begin(self, step: Step, seconds: int | None = None) -> None:
+        """The target is about to be asked, for a profile of so many *seconds* if it is one that takes its time."""
         started_at = utc_now()
         lag_ms = (started_at - self._request.requested_at).total_seconds() * 1000
         with self._lock:
-            row = replace(self._rows[step], status="running", started_at=started_at, lag_ms=lag_ms)
+            row = replace(self._rows[step], status="running", started_at=started_at, lag_ms=lag_ms, seconds=seconds)
             self._rows[step] = row
         start_capture(self._store, row.capture_id, started_at)
+
+    def charge(self, step: Step, cost: Cost) -> None:
+        """What asking cost the target; written with the outcome."""
+        with self._lock:
+            row = self._rows[step]
+            self._rows[step] = replace(row, requests=cost.requests or None, took_ms=cost.took_s * 1000)
 
     def done(self, step: Step, *, profile_id: str | None, size_bytes: int, reason: str = "") -> None:
         self._finish(step, "done", reason, http_status=200, bytes=size_bytes, profile_id=profile_id)
@@ -106,7 +116,8 @@ class Ledger:
     def failed(self, step: Step, err: CaptureError) -> None:
         """With the status that *err* carries: refused or failed."""
         status: CaptureStatus = "refused" if err.status == "refused" else "failed"
-        self._finish(step, status, str(err), http_status=err.http_status)
+        seconds = {"seconds": None} if status == "refused" else {}
+        self._finish(step, status, str(err), http_status=err.http_status, **seconds)
 
     def given_up(self, step: Step, reason: str) -> None:
         """Failed without asking, because what was asked before says it would."""

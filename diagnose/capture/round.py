@@ -3,6 +3,7 @@ One round on one process: the evidence that tells most about it now, in the orde
 
     goroutine → goroutineleak → heap, mutex, block     milliseconds each; the process may die any moment
     cpu, and goroutine snapshots polled (wall)         beside each other when a snapshot is cheap, else in turn
+    trace                                              only where a rule asks for it
     heap, mutex, block, goroutine again                what happened in between is the difference
 
 Rows are planned first and every outcome is recorded; nothing that a target does raises.
@@ -10,10 +11,12 @@ Rows are planned first and every outcome is recorded; nothing that a target does
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 from diagnose.capture.evidence import Evidence
 from diagnose.capture.fetch import (
@@ -23,35 +26,41 @@ from diagnose.capture.fetch import (
     ProfilerBusy,
     TooManySeconds,
     fetch,
+    fetch_trace,
 )
 from diagnose.capture.index import INDEX
 from diagnose.capture.kinds import PROFILE_KINDS
 from diagnose.capture.ledger import Ledger, Phase, RoundRequest, Step
-from diagnose.capture.limits import recent_captures, why_not
+from diagnose.capture.limits import polling_ended, recent_captures, seconds_left, was_left_alone, why_not
 from diagnose.capture.locks import TURNS, Interruption, Turns
 from diagnose.capture.network import Unreachable
-from diagnose.capture.wall import TOO_SLOW_S, is_cheap, poll
+from diagnose.capture.wall import BUSY_COST, COST, TOO_SLOW_S, is_cheap, poll, too_slow
 from diagnose.errors import CaptureError, DiagnoseError
 from diagnose.model import Capture, Target
+from diagnose.pprof.profile import Profile
 from diagnose.store.db import Store
 from diagnose.telemetry import FAILURES, get_logger
 
 __all__ = ["RoundRequest", "run_round"]
 
 log = get_logger(__name__)
+Got = TypeVar("Got")
 
 SHARED_S = 60.0  # a profile of another round that is no older is evidence of the same moment
 BACK_OFF_S = (1.0, 2.0, 4.0)  # while somebody else uses the CPU profiler
-BUSY_S = 0.25  # a first snapshot that takes longer comes from a process short of CPU
+BUSY_S = 0.25  # a first snapshot that takes longer comes from a process short of CPU,
+MANY_NOT_RUN = 20  # and so does one with as many goroutines that were started and have not run yet
+LONGEST_TRACE_S = 5  # megabytes a second
 SHORTEST_CPU_S = 3
 UNREACHABLE_LIMIT = 2  # failures in a row after which the rest is not tried
 SPARE_S = 30.0
 ALERTED = {"alert", "manual"}
 CPU: Step = ("cpu", "first")
 WALL: Step = ("wall", "first")
+TRACE: Step = ("trace", "first")
 
 FIRST_ORDER = ("goroutine", "goroutineleak", "heap", "allocs", "mutex", "block")
-SAMPLED = ("cpu", "wall")
+SAMPLED = ("cpu", "wall", "trace")
 AGAIN_ORDER = ("heap", "allocs", "mutex", "block", "goroutine")
 
 
@@ -99,11 +108,19 @@ def steps_for(kinds: tuple[str, ...]) -> list[Step]:
     return first + sampled + (again if sampled or growing else [])
 
 
-def cpu_seconds(asked: int, snapshot_s: float | None) -> int:
+def cpu_seconds(asked: int, *, busy: bool) -> int:
     """A busy process is profiled for a shorter time, but always: that it is busy is what the profile explains."""
-    if snapshot_s is None or snapshot_s <= BUSY_S:
-        return asked
-    return max(min(asked, SHORTEST_CPU_S), asked // 2)
+    return max(min(asked, SHORTEST_CPU_S), asked // 2) if busy else asked
+
+
+def is_busy(snapshot: Fetched) -> bool:
+    """Whether a goroutine snapshot comes from a process that is short of CPU."""
+    return snapshot.took_s > BUSY_S or not_run_yet(snapshot.profile) >= MANY_NOT_RUN
+
+
+def not_run_yet(goroutines: Profile) -> int:
+    """How many goroutines have no stack: they were started and wait for a processor."""
+    return sum(sample.values[0] for sample in goroutines.samples if not sample.frames)
 
 
 class _Round:
@@ -125,6 +142,8 @@ class _Round:
         self.ledger = Ledger(store, target, request)
         self.evidence = Evidence(store, target, self.ledger)
         self.snapshot_s: float | None = None
+        self.busy = False
+        self.seconds = request.seconds
         self._failures_in_a_row: list[str] = []
         self._on_request = _Once(self._announce)
 
@@ -134,7 +153,8 @@ class _Round:
         steps = [step for step in steps_for(self.request.kinds) if step not in has]
         if not steps:
             return
-        reason = why_not(self.store, self.target, self.request, continues=bool(recent))
+        continues = bool(recent) and not was_left_alone(recent)
+        reason = why_not(self.store, self.target, self.request, continues=continues)
         self.ledger.plan(steps)
         yields = self.request.trigger == "baseline"
         timeout_s = 2 * self.request.seconds + SPARE_S
@@ -174,6 +194,7 @@ class _Round:
             self._snapshots(connection, "first")
             on_cheap()
             self._sampled(connection)
+            self._trace(connection)
             self._snapshots(connection, "again")
 
     def _connect(self) -> Connection:
@@ -189,14 +210,17 @@ class _Round:
         except DiagnoseError as err:
             log.warning("time of the first request not kept", error=str(err))
 
-    def _try(self, step: Step, get: Callable[[], Fetched]) -> Fetched | None:
+    def _try(
+        self, connection: Connection, step: Step, get: Callable[[], Got], seconds: int | None = None
+    ) -> Got | None:
         """What *get* fetched; None when it failed, which is recorded, or when it is not worth trying."""
         if self.interruption.is_set():
             return None
         if len(self._failures_in_a_row) >= UNREACHABLE_LIMIT:
             self.ledger.given_up(step, f"not tried, the process does not answer: {self._failures_in_a_row[-1]}")
             return None
-        self.ledger.begin(step)
+        self.ledger.begin(step, seconds)
+        before = connection.cost
         try:
             fetched = get()
         except Interrupted:
@@ -205,6 +229,8 @@ class _Round:
             self._failures_in_a_row = [*self._failures_in_a_row, str(err)] if isinstance(err, Unreachable) else []
             self.ledger.failed(step, err)
             return None
+        finally:
+            self.ledger.charge(step, connection.cost.since(before))
         self._failures_in_a_row = []
         return fetched
 
@@ -220,9 +246,10 @@ class _Round:
                 self._look_for_leaks(connection)
             if step not in self.ledger.planned:
                 continue
-            fetched = self._try(step, partial(fetch, connection, PROFILE_KINDS[kind]))
+            fetched = self._try(connection, step, partial(fetch, connection, PROFILE_KINDS[kind]))
             if fetched:
-                self.snapshot_s = fetched.took_s if step == ("goroutine", "first") else self.snapshot_s
+                if step == ("goroutine", "first"):
+                    self.snapshot_s, self.busy = fetched.took_s, is_busy(fetched)
                 yield step, fetched
 
     def _look_for_leaks(self, connection: Connection) -> None:
@@ -243,8 +270,16 @@ class _Round:
             )
 
     def _sampled(self, connection: Connection) -> None:
+        """The CPU and the wall profile; without them the time over which things grow."""
+        self._keep_to_budget()
+        if not self._to_sample():
+            if self.ledger.planned:
+                self.interruption.wait(self.request.seconds)
+            return
+        if self.request.jitter_s:
+            self.interruption.wait(random.uniform(0, self.request.jitter_s))  # noqa: S311  not for secrets
         cpu, wall = (step in self.ledger.planned for step in (CPU, WALL))
-        if cpu and wall and self.snapshot_s is not None and is_cheap(self.snapshot_s, self.request.seconds):
+        if cpu and wall and self.snapshot_s is not None and is_cheap(self.snapshot_s, self.seconds):
             with ThreadPoolExecutor(1, thread_name_prefix="wall") as beside:
                 polling = beside.submit(self._wall)
                 self._cpu(connection)
@@ -254,14 +289,26 @@ class _Round:
             self._cpu(connection)
         if WALL in self.ledger.planned:  # also when the CPU profiler was taken
             self._wall()
-        if not cpu and not wall and self.ledger.planned:
-            self.interruption.wait(self.request.seconds)  # the time over which things grow
+
+    def _to_sample(self) -> list[Step]:
+        return [step for step in self.ledger.planned if step[0] in SAMPLED]
+
+    def _keep_to_budget(self) -> None:
+        """Shorten what is sampled to the seconds that are left of this hour; skip it when those are too few."""
+        steps, left = self._to_sample(), seconds_left(self.store, self.target, self.request)
+        if not steps or left is None:
+            return
+        self.seconds = min(self.request.seconds, left // len(steps))
+        if self.seconds < min(SHORTEST_CPU_S, self.request.seconds):
+            self.ledger.skip(steps, f"seconds_per_hour is {self.request.seconds_per_hour}, of which {left} are left")
 
     def _cpu(self, connection: Connection) -> None:
-        seconds = cpu_seconds(self.request.seconds, self.snapshot_s)
-        fetched = self._try(CPU, partial(self._patiently, connection, seconds))
+        seconds = cpu_seconds(self.seconds, busy=self.busy)
+        fetched = self._try(connection, CPU, partial(self._patiently, connection, seconds), seconds)
         if fetched:
-            short = f"{seconds} s in place of {self.request.seconds}: the process answers slowly"
+            short = f"{seconds} s in place of {self.request.seconds}: " + (
+                "the process is short of CPU" if self.busy else "what is left of seconds_per_hour"
+            )
             self.evidence.keep(CPU, fetched, short if seconds < self.request.seconds else "")
 
     def _patiently(self, connection: Connection, seconds: int) -> Fetched:
@@ -281,21 +328,40 @@ class _Round:
         raise AssertionError("the last attempt returns or raises")
 
     def _wall(self) -> None:
-        if self.snapshot_s is not None and self.snapshot_s > TOO_SLOW_S:
-            self.ledger.skip([WALL], f"a goroutine snapshot took {self.snapshot_s:.1f} s: polling would be a burden")
+        if reason := self._why_no_polling():
+            self.ledger.skip([WALL], f"{reason}: polling would be a burden")
             return
         if self.interruption.is_set():
             return
-        self.ledger.begin(WALL)
-        try:
-            with self._connect() as connection:
-                polled = poll(connection, seconds=self.request.seconds, pause=self.interruption.wait)
-        except Interrupted:
-            return
-        except CaptureError as err:
-            self.ledger.failed(WALL, err)
-            return
+        self.ledger.begin(WALL, self.seconds)
+        with self._connect() as connection:
+            try:
+                cost = BUSY_COST if self.busy else COST
+                polled = poll(connection, seconds=self.seconds, pause=self.interruption.wait, cost=cost)
+            except Interrupted:
+                return
+            except CaptureError as err:
+                self.ledger.charge(WALL, connection.cost)
+                self.ledger.failed(WALL, err)
+                return
+            self.ledger.charge(WALL, connection.cost)
         self.evidence.keep_wall(WALL, polled)
+
+    def _why_no_polling(self) -> str:
+        if self.snapshot_s is not None and self.snapshot_s > TOO_SLOW_S:
+            return too_slow(self.snapshot_s)
+        return polling_ended(self.store, self.target, self.request)
+
+    def _trace(self, connection: Connection) -> None:
+        if TRACE not in self.ledger.planned:
+            return
+        if self.busy:
+            self.ledger.skip([TRACE], "the process is short of CPU: an execution trace would be a burden")
+            return
+        seconds = min(self.seconds, LONGEST_TRACE_S)
+        body = self._try(connection, TRACE, partial(fetch_trace, connection, seconds=seconds), seconds)
+        if body:
+            self.evidence.keep_trace(TRACE, body)
 
 
 class _Once:

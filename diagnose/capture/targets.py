@@ -8,17 +8,19 @@ entry itself. Alert labels only choose among these targets; no label, annotation
 from __future__ import annotations
 
 import ipaddress
+import json
 import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
 from diagnose.capture.network import Resolver, resolve
 from diagnose.config import Client, Settings, TargetSettings
 from diagnose.errors import UpstreamError
-from diagnose.model import Labels, Target
-from diagnose.prometheus import DiscoveredTarget, Prometheus, ask_all
+from diagnose.model import Labels, Target, utc_now
+from diagnose.prometheus import DiscoveredTarget, Prometheus, Series, ask_all
 from diagnose.telemetry import get_logger
 
 log = get_logger(__name__)
@@ -29,6 +31,8 @@ RETRY_S = 1.0  # how soon an empty list is looked up again
 # These name one process of a service; the others say which service it is.
 INSTANCE_LABELS = frozenset({"instance", "pod", "service_instance_id", "host", "node", "uid"})
 SERVICE_LABELS = ("service_name", "service")
+# How `target_info` says where a process runs; several may share a host, so a pod or an address says more.
+INFO_LABELS = ("k8s_pod_name", "k8s_pod_ip", "container_id", "host_name", "host_ip", "host_id", "service_instance_id")
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_])?\.?)(?::(\d{1,5}))?")
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
@@ -80,6 +84,26 @@ class TargetDirectory:
         verdicts = [(target, belongs(target, labels)) for target in self.all()]
         services = {target.service for target, verdict in verdicts if verdict}
         return [target for target, verdict in verdicts if verdict is not False and target.service in services]
+
+    def named(self, labels: Labels, targets: Sequence[AllowedTarget]) -> list[AllowedTarget]:
+        """
+        Those of *targets* that an alert with *labels* names.
+
+        Metrics that came over OTLP have a UUID as `instance`, which no scraped target has. What Prometheus keeps beside
+        them as `target_info` says on which host or pod that is; it counts when it leaves one target.
+        """
+        by_label = [target for target in targets if is_instance(target, labels)]
+        instance = labels.get("instance") or labels.get("service_instance_id")
+        if by_label or not instance or not targets:
+            return by_label
+        told = [series.labels for series in self.ask(f"target_info{{instance={json.dumps(instance)}}}")]
+        found = [target for target in targets if any(is_described(target, info) for info in told)]
+        return found if len(found) == 1 else []
+
+    def ask(self, expr: str) -> list[Series]:
+        """What *expr* is now, from every server that answers it; nothing when none does."""
+        answers = ask_all(self._prometheus, lambda server: server.query(expr, utc_now()))
+        return [series for _, answer in answers if not isinstance(answer, UpstreamError) for series in answer]
 
     def _is_old(self) -> bool:
         if self._looked_up_at is None:
@@ -195,7 +219,7 @@ def belongs(target: AllowedTarget, labels: Labels) -> bool | None:
         return all(by_name)
     if "job" in shared:
         return _same_job(target, labels["job"])
-    return True if shared & _match(target).keys() or _is_instance(target, labels) else None
+    return True if shared & _match(target).keys() or is_instance(target, labels) else None
 
 
 def _named_so(target: AllowedTarget, labels: Labels, name: str) -> bool | None:
@@ -217,23 +241,25 @@ def _match(target: AllowedTarget) -> Labels:
     return target.client.match if isinstance(target.client, TargetSettings) else {}
 
 
-def choose(
-    targets: Sequence[AllowedTarget], labels: Labels, instances: int
-) -> tuple[tuple[AllowedTarget, ...], AllowedTarget | None]:
-    """
-    Which of *targets* (from `for_labels`) to profile: at most *instances* sick ones, and a healthy peer to compare.
-
-    An alert that names an instance picks that one, with any other as its peer. An aggregated alert picks those that are
-    up first; then nobody is known to be healthy and there is no peer.
-    """
-    sick = [target for target in targets if _is_instance(target, labels)]
-    if sick:
-        peers = [target for target in targets if target.up and target not in sick]
-        return tuple(sick[:instances]), peers[0] if peers else None
-    return tuple(sorted(targets, key=lambda target: not target.up)[:instances]), None
-
-
-def _is_instance(target: AllowedTarget, labels: Labels) -> bool:
+def is_instance(target: AllowedTarget, labels: Labels) -> bool:
+    """Whether *labels* name this very process."""
     if labels.get("instance") and labels["instance"] in (target.instance, target.labels.get("instance")):
         return True
     return any(labels.get(name) and labels[name] == target.labels.get(name) for name in INSTANCE_LABELS)
+
+
+def is_described(target: AllowedTarget, info: Labels) -> bool:
+    """
+    Whether a series of `target_info` is about *target*: they have a name or an address in common.
+
+        info {k8s_pod_name=checkout-7d9f, k8s_pod_ip=10.0.0.7}      target {pod=checkout-7d9f} or at 10.0.0.7:8080
+    """
+    host = urlsplit(target.pprof_url).hostname or ""
+    told = {info[name] for name in INFO_LABELS if info.get(name)}
+    names = {target.labels[name] for name in INSTANCE_LABELS if target.labels.get(name)}
+    hosts = {name.rpartition(":")[0].strip("[]") for name in names} | {host}
+    return bool(told & (names | {each for each in hosts if each and not _is_loopback(each)}))
+
+
+def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_address(host) and ipaddress.ip_address(host).is_loopback)

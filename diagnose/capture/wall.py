@@ -22,7 +22,9 @@ from diagnose.pprof.wall import WallProfile, combine
 MIN_INTERVAL_S = 0.1
 COST = 50  # an interval is at least this many times what a snapshot takes
 ENOUGH_SNAPSHOTS = 10
+BUSY_COST = 2 * COST  # while the process is short of CPU
 TOO_SLOW_S = 1.0
+TOO_SLOW = "a goroutine snapshot took"
 
 
 @dataclass(frozen=True)
@@ -43,9 +45,14 @@ class Polled:
         return f"{text}, {share:.1%} of the time" + (f"; {self.ended_by}" if self.ended_by else "")
 
 
-def interval_s(snapshot_s: float) -> float:
+def interval_s(snapshot_s: float, cost: int = COST) -> float:
     """The shortest time between two snapshots that take *snapshot_s* each: 2 ms → 0.1 s, 30 ms → 1.5 s."""
-    return max(MIN_INTERVAL_S, COST * snapshot_s)
+    return max(MIN_INTERVAL_S, cost * snapshot_s)
+
+
+def too_slow(snapshot_s: float) -> str:
+    """What is said about a process whose goroutines are not polled any more."""
+    return f"{TOO_SLOW} {snapshot_s:.1f} s"
 
 
 def is_cheap(snapshot_s: float, seconds: int) -> bool:
@@ -53,9 +60,9 @@ def is_cheap(snapshot_s: float, seconds: int) -> bool:
     return seconds / interval_s(snapshot_s) >= ENOUGH_SNAPSHOTS
 
 
-def poll(connection: Connection, *, seconds: float, pause: Callable[[float], bool]) -> Polled:
+def poll(connection: Connection, *, seconds: float, pause: Callable[[float], bool], cost: int = COST) -> Polled:
     """
-    Take snapshots for *seconds*, at the interval that their own median cost allows.
+    Take snapshots for *seconds*, one per *cost* times what they take, by their own median.
 
     *pause* sleeps for so many seconds and says whether to stop. Ends early for that, when a snapshot takes longer than
     TOO_SLOW_S, or when one fails after the first. Raises CaptureError when nothing was got.
@@ -71,9 +78,9 @@ def poll(connection: Connection, *, seconds: float, pause: Callable[[float], boo
             ended_by = f"then: {err}"
             break
         if took_s > TOO_SLOW_S:
-            ended_by = f"a snapshot took {took_s:.1f} s"
+            ended_by = too_slow(took_s)
             break
-        pause_s = max(0.0, interval_s(median(snapshots.costs_s)) - took_s)
+        pause_s = max(0.0, interval_s(median(snapshots.costs_s), cost) - took_s)
         if snapshots.age_s() + pause_s > seconds or pause(pause_s):
             break
     return snapshots.combined(ended_by)

@@ -11,13 +11,16 @@ from urllib.parse import urlencode
 
 import click
 
-from diagnose.capture.targets import TargetDirectory, choose
+from diagnose.capture.choice import choose_for
+from diagnose.capture.targets import TargetDirectory
 from diagnose.cli.output import Unusable, read_input
 from diagnose.cli.session import Session
 from diagnose.cli.tables import print_table
 from diagnose.config import Settings
+from diagnose.correlate.expression import expression_of
 from diagnose.errors import DecodeError
 from diagnose.model import AlertGroup, fingerprint_of, rfc3339, utc_now
+from diagnose.pipeline import watched_by
 from diagnose.prometheus import Prometheus
 from diagnose.receive.alertmanager import decode
 from diagnose.receive.grouping import capture_kinds, incident_key, matching_rule
@@ -122,15 +125,22 @@ def plan(settings: Settings, group: AlertGroup) -> list[dict[str, Any]]:
         rule = matching_rule(alert.labels, settings)
         planned: dict[str, Any] = {"alertname": alert.alertname, "status": alert.status, "rule": None}
         if rule is not None:
-            sick, peer = choose(directory.for_labels(alert.labels), alert.labels, rule.instances)
+            choice = choose_for(
+                directory, [watched_by(alert.labels, expression_of(alert.generator_url))], rule.instances
+            )
             planned |= {
                 "rule": {"number": settings.rules.index(rule) + 1, "matchers": rule.matchers},
                 "service": incident_key(alert.labels, settings).service,
                 "kinds": list(capture_kinds(rule, group.route_labels, alert.annotations)),
                 "seconds": rule.seconds,
                 "targets": [
-                    {"target": each.name, "instance": each.instance, "pprof": each.pprof_url, "peer": each is peer}
-                    for each in (*sick, *([peer] if peer else []))
+                    {
+                        "target": each.name,
+                        "instance": each.instance,
+                        "pprof": each.pprof_url,
+                        "peer": each is choice.peer,
+                    }
+                    for each in choice.targets
                 ],
             }
         plans.append(planned)

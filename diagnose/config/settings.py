@@ -210,6 +210,9 @@ class Rule(Section):
     instances: int = Field(2, ge=1, le=50, description="Sick instances to profile; one healthy peer comes on top.")
     cooldown: Duration = Field(timedelta(minutes=10), description="Least time between two rounds on one target.")
     max_per_hour: int = Field(6, ge=1, description="Most rounds per hour on one target.")
+    seconds_per_hour: int = Field(
+        180, ge=0, description="Most seconds per hour that one target is profiled for: cpu, wall and trace together."
+    )
 
 
 class Incidents(Section):

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, ValidationInfo
 
 from diagnose.matchers import parse_matcher
 
-KINDS = ("goroutine", "goroutineleak", "heap", "allocs", "mutex", "block", "cpu", "wall")
+KINDS = ("goroutine", "goroutineleak", "heap", "allocs", "mutex", "block", "cpu", "wall", "trace")
 PPROF_PLACEHOLDERS = ("host", "port", "address")
 
 

@@ -22,6 +22,9 @@ OUTCOME = (
     "lag_ms",
     "bytes",
     "profile_id",
+    "seconds",
+    "requests",
+    "took_ms",
 )
 
 
@@ -83,6 +86,19 @@ def rounds_since(store: Store, target: str, instance: str, since: datetime) -> i
     """How many rounds, baselines apart, have asked *instance* since then."""
     found = store.row(SQL["rounds_since"], {"target": target, "instance": instance, "since": since})
     return int(found["rounds"])
+
+
+def seconds_since(store: Store, target: str, instance: str, since: datetime) -> int:
+    """For how many seconds *instance* was profiled since then, baselines apart."""
+    found = store.row(SQL["seconds_since"], {"target": target, "instance": instance, "since": since})
+    return int(found["seconds"])
+
+
+def last_incident(store: Store, target: str, instance: str, trigger: Trigger, besides: str) -> str | None:
+    """The incident for which *instance* was asked last by *trigger*, other than *besides*."""
+    values = {"target": target, "instance": instance, "trigger": trigger, "incident_id": besides}
+    found: str | None = store.row(SQL["last_incident"], values)["incident_id"]
+    return found
 
 
 def baseline_profiles(

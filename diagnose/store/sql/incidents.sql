@@ -35,7 +35,7 @@ FROM episode WHERE incident_id = $incident_id ORDER BY starts_at, alertname, epi
 
 -- name: incident_captures
 SELECT capture_id, target, service_name, service_instance_id, kind, phase, "trigger", status, reason, http_status,
-    requested_at, started_at, ended_at, lag_ms, bytes, profile_id
+    requested_at, started_at, ended_at, lag_ms, bytes, profile_id, seconds, requests, took_ms
 FROM capture WHERE incident_id = $incident_id ORDER BY requested_at, rowid;
 
 -- name: incident_deliveries

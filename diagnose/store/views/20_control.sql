@@ -84,7 +84,7 @@ COMMENT ON COLUMN incident_traces.evidence IS 'The series or the search it was f
 
 CREATE OR REPLACE VIEW captures AS
 SELECT capture_id, incident_id, target, service_name, service_instance_id, kind, "trigger", status, reason, http_status,
-    requested_at, started_at, ended_at, lag_ms, bytes, profile_id, phase
+    requested_at, started_at, ended_at, lag_ms, bytes, profile_id, phase, seconds, requests, took_ms
 FROM capture;
 
 COMMENT ON VIEW captures IS 'One attempt to fetch one profile from one target a row; a refusal is one too.';
@@ -104,6 +104,9 @@ COMMENT ON COLUMN captures.ended_at IS 'When its outcome was known.';
 COMMENT ON COLUMN captures.lag_ms IS 'Milliseconds from requested_at to started_at.';
 COMMENT ON COLUMN captures.bytes IS 'Size of the answer in bytes, as transferred.';
 COMMENT ON COLUMN captures.profile_id IS 'What it brought, as in profiles.';
+COMMENT ON COLUMN captures.seconds IS 'For how many seconds the target was profiled; NULL for a snapshot.';
+COMMENT ON COLUMN captures.requests IS 'How many requests the target was sent for it; NULL when none was.';
+COMMENT ON COLUMN captures.took_ms IS 'How long these requests took together, milliseconds.';
 COMMENT ON COLUMN captures.phase IS 'first, or again: snapshots are taken twice, and the difference is what happened between.';
 
 CREATE OR REPLACE VIEW findings AS
