@@ -10,11 +10,10 @@ import shutil
 import signal
 import sys
 import threading
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Any, Self
+from typing import Self
 
 from diagnose.capture.baseline import BaselineScheduler
 from diagnose.capture.targets import TargetDirectory
@@ -24,7 +23,8 @@ from diagnose.notify import make_sink
 from diagnose.notify.outbox import Outbox
 from diagnose.pipeline import Pipeline
 from diagnose.prometheus import Prometheus
-from diagnose.query import Limits, QueryAnswer, run_query
+from diagnose.query.pool import WorkerPool
+from diagnose.query.question import Limits, QueryAnswer, Question
 from diagnose.store.db import Store
 from diagnose.store.incidents import open_incidents
 from diagnose.store.snapshots import Snapshots
@@ -49,18 +49,21 @@ class Service:
         self.pipeline = Pipeline(self.store, settings, prometheus, self.directory, self.outbox)
         self.baselines = BaselineScheduler(self.store, self.directory, settings, self._is_sick)
         self.snapshots = Snapshots(self.store)
+        self.queries = WorkerPool(settings.sql.workers)
 
     def start(self) -> None:
         self._watch_ourselves()
         self.outbox.start()
         self.pipeline.resume()
         self.baselines.start()
+        self.queries.start()
 
     def stop(self) -> None:
         """Everything that was acknowledged is committed when this returns."""
         self.baselines.stop()
         self.pipeline.stop()
         self.outbox.stop()
+        self.queries.close()
         self.snapshots.close()
         self.store.close()
 
@@ -75,11 +78,11 @@ class Service:
         """Returns after the commit. Raises StoreBusy when that did not happen in time."""
         return self.pipeline.receive(group)
 
-    def run_sql(self, sql: str, params: Mapping[str, Any], limit: int | None) -> QueryAnswer:
+    def run_sql(self, question: Question, *, who: str | None, client: int | None) -> QueryAnswer:
         """A reader's SQL over a snapshot at most five seconds old. Raises QueryError."""
-        limits = Limits.of(self.settings.sql, rows=limit)
-        with self.snapshots.newest() as snapshot:
-            return run_query(snapshot, sql, params, limits=limits)
+        limits = Limits.of(self.settings.sql, rows=question.limit)
+        with self.queries.worker(who) as worker, self.snapshots.newest(fresh=question.fresh) as snapshot:
+            return worker.ask(question, snapshot, limits, client=client)
 
     def ready_problems(self) -> list[str]:
         """Why the service cannot take alerts now; empty when it can."""

@@ -110,7 +110,7 @@ class CaptureError(DiagnoseError):
 
 
 class QueryError(DiagnoseError):
-    """A reader's SQL did not run; `code` is one of sql_error, refused, timeout, memory_limit, busy."""
+    """A reader's SQL did not run; `code` is one of sql_error, refused, timeout, memory_limit, busy, cancelled."""
 
     def __init__(self, message: str, *, code: str) -> None:
         super().__init__(message)

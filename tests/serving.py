@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,8 @@ from typing import Any
 from diagnose.config import Settings, SqlSettings
 from diagnose.errors import StoreBusy
 from diagnose.model import Accepted, AlertGroup
-from diagnose.query import Limits, QueryAnswer, run_query
+from diagnose.query.pool import WorkerPool
+from diagnose.query.question import Limits, QueryAnswer, Question
 from diagnose.receive.grouping import incident_key, matching_rule
 from diagnose.store.alerts import save_group
 from diagnose.store.db import Store
@@ -28,6 +29,7 @@ class SmallService:
         self.store = store
         self.settings = settings
         self.snapshots = Snapshots(store)
+        self.queries = WorkerPool(settings.sql.workers)
         self.problems: list[str] = []
         self.busy = False
 
@@ -43,10 +45,10 @@ class SmallService:
             quiet=self.settings.incidents.quiet,
         )
 
-    def run_sql(self, sql: str, params: Mapping[str, Any], limit: int | None) -> QueryAnswer:
-        limits = Limits.of(self.settings.sql, rows=limit)
-        with self.snapshots.newest() as snapshot:
-            return run_query(snapshot, sql, params, limits=limits)
+    def run_sql(self, question: Question, *, who: str | None, client: int | None) -> QueryAnswer:
+        limits = Limits.of(self.settings.sql, rows=question.limit)
+        with self.queries.worker(who) as worker, self.snapshots.newest(fresh=question.fresh) as snapshot:
+            return worker.ask(question, snapshot, limits, client=client)
 
     def ready_problems(self) -> list[str]:
         return self.problems
@@ -121,6 +123,7 @@ def serving(store: Store, settings: Settings | None = None) -> Iterator[Serving]
         yield Serving(service, server)
     finally:
         server.stop()
+        service.queries.close()
         service.snapshots.close()
 
 

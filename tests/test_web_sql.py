@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import io
+import json
+import socket
 from collections.abc import Iterator
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from diagnose.config import Settings, SqlSettings
+from diagnose.query.pool import WorkerPool
 from diagnose.store.db import Store
-from tests.builders import webhook
+from tests.builders import webhook, webhook_alert
 from tests.serving import Serving, serving
 
 SLOW = "SELECT count(*) FROM range(100000000000) a(a) WHERE hash(a) % 7 = 3"
@@ -72,6 +76,11 @@ def test_the_number_of_rows_is_capped(web, limit, count, truncated):
         ({"sql": "SELECT 1", "limit": 0}, "limit"),
         ({"sql": "SELECT 1", "limit": True}, "limit"),
         ({"sql": "SELECT 1", "format": "xml"}, "format"),
+        ({"sql": "SELECT 1", "fresh": "yes"}, "fresh"),
+        ({"sql": "SELECT 1", "saved": "firing"}, "saved"),
+        ({"saved": 1}, "saved"),
+        ({"saved": "no-such"}, "saved"),
+        ({"saved": "firing", "params": {"nothing": 1}}, "params"),
     ],
 )
 def test_a_wrong_question_is_400(web, asked, field):
@@ -95,13 +104,61 @@ def test_a_query_that_does_not_run(web, sql, status, code):
     assert (status, code) == (answer.status, answer.error["code"])
 
 
-def test_one_query_more_than_there_are_workers_is_503(web):
-    with web.server.app.extensions["diagnose"].sql_slots.one():
+def test_without_a_free_worker_in_time_it_is_503(web):
+    pool, web.service.queries = web.service.queries, WorkerPool(1, wait_s=0.01)
+    with web.service.queries.worker(None):
         busy = web.post("/api/v1/sql", {"sql": "SELECT 1"})
+    web.service.queries.close()
+    web.service.queries = pool
 
     assert (503, "busy") == (busy.status, busy.error["code"])
     assert "Retry-After" in busy.headers
     assert 200 == web.post("/api/v1/sql", {"sql": "SELECT 1"}).status
+
+
+def test_a_fresh_answer_has_all_that_is_committed(web):
+    count = {"sql": "SELECT count(*) FROM alerts", "fresh": True}
+    before = web.post("/api/v1/sql", count).json["rows"][0][0]
+    web.post("/webhook", webhook(webhook_alert(labels={"alertname": "Another"})))
+
+    assert before + 1 == web.post("/api/v1/sql", count).json["rows"][0][0]
+
+
+def test_a_query_ends_with_the_connection_of_whoever_asked(tmp_path):
+    settings = Settings(sql=SqlSettings(workers=1, timeout="600s"))
+    with Store.open(tmp_path / "data") as store, serving(store, settings) as web:
+        connection = web.connect()
+        connection.request("POST", "/api/v1/sql", json.dumps({"sql": SLOW}))
+        connection.sock.shutdown(socket.SHUT_RDWR)
+        connection.close()
+
+        assert 200 == web.post("/api/v1/sql", {"sql": "SELECT 1"}).status
+        web.store.control.run(lambda _: None)
+        assert [SLOW] == [row["sql"] for row in store.rows("SELECT sql FROM sql_audit WHERE outcome = 'cancelled'")]
+
+
+def test_other_forms_say_in_the_headers_what_json_has_beside_the_rows(web):
+    answer = web.post("/api/v1/sql", {"sql": "FROM range(100)", "format": "csv"})
+
+    assert ("50", "true") == (answer.headers["X-Query-Rows"], answer.headers["X-Query-Truncated"])
+    assert answer.headers["X-Query-As-Of"].endswith("Z")
+    assert float(answer.headers["X-Query-Elapsed-Ms"]) > 0
+
+
+def test_arrow_becomes_a_data_frame_in_one_line(web):
+    body = web.post("/api/v1/sql", {"sql": "SELECT 1 AS a, MAP {'k': 'v'} AS m", "format": "arrow"}).body
+
+    assert [1] == pa.ipc.open_stream(body).read_pandas()["a"].to_list()
+    assert [1] == pl.read_ipc_stream(body)["a"].to_list()
+
+
+def test_saved_queries_are_listed_and_asked_by_name(web):
+    listed = web.get("/api/v1/queries").json["queries"]
+    answer = web.post("/api/v1/sql", {"saved": "firing", "params": {"service": None}})
+
+    assert ["name", "question", "parameters", "sql"] == list(listed[0])
+    assert 200 == answer.status
+    assert "HighLatency" in [row[0] for row in answer.json["rows"]]
 
 
 def test_who_asked_what_is_written_down(web):

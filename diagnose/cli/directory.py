@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +10,9 @@ from typing import Any
 from diagnose.config import Settings
 from diagnose.errors import DecodeError
 from diagnose.model import utc_now
-from diagnose.query import Limits, run_query
+from diagnose.query.child import Child
+from diagnose.query.question import Limits, Question
+from diagnose.query.saved import spelled_out
 from diagnose.store.db import Store
 from diagnose.store.export import export_all, export_incident
 from diagnose.store.incidents import incident_detail, list_incidents
@@ -56,10 +57,15 @@ class DirectoryReader:
     def profile(self, profile_id: str) -> bytes:
         return profile_body(self._store, profile_id)
 
-    def sql(self, text: str, params: Mapping[str, Any], form: str, limit: int | None) -> bytes:
-        limits = Limits.of(self._settings.sql, rows=limit)
+    def sql(self, question: Question) -> bytes:
+        limits = Limits.of(self._settings.sql, rows=question.limit)
+        asked = spelled_out(question)
         with TemporaryDirectory() as folder:
             file = Path(folder) / "snapshot.duckdb"
             export_all(self._store, file)
             snapshot = Snapshot(file, utc_now(), time.monotonic())
-            return run_query(snapshot, text, params, limits=limits).encode(form)
+            child = Child()
+            try:
+                return child.ask(asked, snapshot, limits).body
+            finally:
+                child.kill()

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 from urllib.parse import quote
 
 from diagnose.cli.api import Api
+from diagnose.query.question import Question
 
 
 class Reader(Protocol):
@@ -22,7 +22,7 @@ class Reader(Protocol):
     def report(self, incident_id: str, form: str, revision: int | None) -> bytes: ...
     def export(self, incident_id: str, file: Path) -> None: ...
     def profile(self, profile_id: str) -> bytes: ...
-    def sql(self, text: str, params: Mapping[str, Any], form: str, limit: int | None) -> bytes: ...
+    def sql(self, question: Question) -> bytes: ...
 
 
 class HttpReader:
@@ -52,8 +52,15 @@ class HttpReader:
     def profile(self, profile_id: str) -> bytes:
         return self._api.get_bytes(f"/api/v1/profiles/{_quoted(profile_id)}")
 
-    def sql(self, text: str, params: Mapping[str, Any], form: str, limit: int | None) -> bytes:
-        asked = {"sql": text, "params": dict(params), "format": form, "limit": limit}
+    def sql(self, question: Question) -> bytes:
+        asked = {
+            "sql": question.sql if question.saved is None else None,
+            "saved": question.saved,
+            "params": dict(question.params),
+            "format": question.form,
+            "limit": question.limit,
+            "fresh": question.fresh,
+        }
         return self._api.post_for_bytes("/api/v1/sql", asked)
 
 

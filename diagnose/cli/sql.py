@@ -13,6 +13,8 @@ import click
 from diagnose.cli.output import Unusable, write_output
 from diagnose.cli.session import Session
 from diagnose.cli.tables import print_table
+from diagnose.query.question import Question
+from diagnose.query.saved import saved_queries
 
 BINARY = ("arrow", "parquet")
 
@@ -33,7 +35,9 @@ def _params(_ctx: click.Context, _param: click.Parameter, values: Sequence[str])
 
 
 @click.command()
-@click.argument("text", metavar="SQL")
+@click.argument("text", metavar="[SQL]", required=False)
+@click.option("--saved", metavar="NAME", help="The saved query of that name instead.")
+@click.option("--list", "is_list", is_flag=True, help="The saved queries, in the order they are asked on call.")
 @click.option(
     "--format",
     "form",
@@ -44,6 +48,7 @@ def _params(_ctx: click.Context, _param: click.Parameter, values: Sequence[str])
 )
 @click.option("--param", "params", metavar="K=V", multiple=True, callback=_params, help="Value of $K in the query.")
 @click.option("--limit", type=click.IntRange(1), help="Most rows; never above the server's own limit.")
+@click.option("--fresh", is_flag=True, help="With all that is committed now, instead of up to five seconds ago.")
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
 @click.pass_obj
@@ -51,27 +56,53 @@ def sql(
     session: Session,
     /,
     *,
-    text: str,
+    text: str | None,
+    saved: str | None,
+    is_list: bool,
     form: str,
     params: dict[str, Any],
     limit: int | None,
+    fresh: bool,
     as_json: bool,
     output: Path | None,
 ) -> None:
-    """One SELECT over the documented views; - reads it from standard input."""
+    """One SELECT over the documented views, or a saved query; - reads it from standard input."""
     form = "json" if as_json else form
+    if is_list:
+        _print_saved(form)
+        return
+    if (text is None) == (saved is None):
+        raise Unusable("give either a SELECT or --saved NAME")
     if form in BINARY and output is None and sys.stdout.isatty():
         raise Unusable(f"{form} is not for a terminal; give -o FILE")
-    if text == "-":
-        text = sys.stdin.read()
-    body = session.reader.sql(text, params, "json" if form == "table" else form, limit)
+    asked = Question(
+        sys.stdin.read() if text == "-" else text or "",
+        params,
+        saved=saved,
+        form="json" if form == "table" else form,
+        limit=limit,
+        fresh=fresh,
+    )
+    body = session.reader.sql(asked)
     if form == "table":
-        _print(json.loads(body))
+        print_answer(json.loads(body))
     else:
         write_output(body + (b"\n" if form == "json" else b""), output)
 
 
-def _print(answer: dict[str, Any]) -> None:
+def _print_saved(form: str) -> None:
+    found = saved_queries().values()
+    if form == "json":
+        click.echo(json.dumps({"queries": [query.as_json() for query in found]}))
+        return
+    rows = [
+        (query.name, query.question, " ".join(f"--param {each.name}=" for each in query.parameters)) for query in found
+    ]
+    print_table(("name", "question", "parameters"), rows)
+
+
+def print_answer(answer: dict[str, Any]) -> None:
+    """A table as people read it."""
     numbers = [
         column["name"] for column in answer["columns"] if column["type"].endswith("INT") or column["type"] == "DOUBLE"
     ]

@@ -35,10 +35,10 @@ class Snapshots:
         self._readers: dict[Path, int] = {}
 
     @contextmanager
-    def newest(self) -> Iterator[Snapshot]:
-        """A snapshot that stays until the block ends."""
+    def newest(self, *, fresh: bool = False) -> Iterator[Snapshot]:
+        """A snapshot that stays until the block ends; *fresh*: everything committed before this call is in it."""
         with self._lock:
-            if self._newest is None or self._newest.age_s > self._max_age_s:
+            if fresh or self._newest is None or self._newest.age_s > self._max_age_s:
                 self._newest = self._write()
             snapshot = self._newest
             self._readers[snapshot.file] = self._readers.get(snapshot.file, 0) + 1
@@ -73,9 +73,12 @@ class Snapshots:
 
 @dataclass(frozen=True)
 class Snapshot:
+    """A database file as it was at *as_of*. *folders* hold the Parquet its views read; readers need no other files."""
+
     file: Path
     as_of: datetime
     written_s: float
+    folders: tuple[Path, ...] = ()
 
     @property
     def age_s(self) -> float:

@@ -43,7 +43,6 @@ class Context:
     redactor: Redactor
     ingest_slots: Slots
     export_slots: Slots
-    sql_slots: Slots
 
     @classmethod
     def of(cls, service: Service) -> Context:
@@ -53,7 +52,6 @@ class Context:
             Redactor(settings.ingest.redact),
             ingest_slots=Slots("uploads", INGEST_AT_ONCE),
             export_slots=Slots("exports", EXPORTS_AT_ONCE),
-            sql_slots=Slots("queries", settings.sql.workers),
         )
 
 

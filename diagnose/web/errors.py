@@ -16,7 +16,7 @@ log = get_logger(__name__)
 KEPT_STATUSES = (400, 413, 415)
 KEPT_BYTES = 65_536
 RETRY_AFTER_S = 2
-QUERY_STATUSES = {"sql_error": 400, "refused": 403, "memory_limit": 422, "busy": 503, "timeout": 504}
+QUERY_STATUSES = {"sql_error": 400, "refused": 403, "memory_limit": 422, "busy": 503, "timeout": 504, "cancelled": 499}
 STATUSES: tuple[tuple[type[DiagnoseError], int], ...] = (
     (DecodeError, 400),
     (NotFound, 404),

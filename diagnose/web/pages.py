@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from diagnose.errors import NotFound, QueryError
 from diagnose.model import rfc3339
+from diagnose.query.question import Question
 from diagnose.store.incidents import incident_detail, list_incidents
 from diagnose.store.reports import get_report
 from diagnose.web.arguments import choice_arg, int_arg, text_arg
@@ -58,7 +59,7 @@ def console() -> tuple[str, int]:
     answer, mistake = None, None
     if sql.strip() and request.headers.get("Sec-Fetch-Dest", "document") == "document":
         try:
-            answer = ask(sql, {}, limit=None, who=g.who)
+            answer = ask(Question(sql), who=g.who).json
         except QueryError as err:
             mistake = err
     page = render_template("sql.html.j2", sql=sql, answer=answer, mistake=mistake, example=EXAMPLE)

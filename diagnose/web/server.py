@@ -24,6 +24,7 @@ BACKLOG = 128
 HEADER_BYTES = 65_536
 TIMEOUT_S = 15  # between two pieces of a request
 SHUTDOWN_S = 10
+CLIENT = "diagnose.client"  # in the WSGI environment: the number of the socket of whoever asks
 CHUNK_OVERHEAD = 2  # a body in chunks of one byte is mostly chunk sizes
 
 
@@ -34,7 +35,7 @@ class _Gateway(wsgi.Gateway_10):
         if self.req.chunked_read:
             self.req.rfile.maxlen = self.req.server.chunked_limit_bytes
         environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
-        return {**environ, "wsgi.input_terminated": True}
+        return {**environ, "wsgi.input_terminated": True, CLIENT: self.req.conn.socket.fileno()}
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         if ("Connection", "close") in headers:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Protocol
 
 from diagnose.config import Settings
 from diagnose.model import Accepted, AlertGroup
-from diagnose.query import QueryAnswer
+from diagnose.query.question import QueryAnswer, Question
 from diagnose.store.db import Store
 
 
@@ -22,8 +21,12 @@ class Service(Protocol):
     def accept_alerts(self, group: AlertGroup) -> Accepted:
         """Returns after the commit. Raises StoreBusy when nothing became durable in time."""
 
-    def run_sql(self, sql: str, params: Mapping[str, Any], limit: int | None) -> QueryAnswer:
-        """A reader's SQL over rows that are at most five seconds old. Raises QueryError."""
+    def run_sql(self, question: Question, *, who: str | None, client: int | None) -> QueryAnswer:
+        """
+        A reader's SQL over rows that are at most five seconds old. Raises QueryError.
+
+        *who* shares the workers with others; *client* is the socket whose end stops the query.
+        """
 
     def ready_problems(self) -> list[str]:
         """Why no alert can be taken now; empty when all is well."""

@@ -1,86 +1,121 @@
 """
-The child of query.py: reads one question as JSON from standard input, answers on standard output, ends.
+The child of child.py: reads questions from standard input, one line of JSON each, and answers on standard output.
 
-It says `ready` once the database is open and everything is locked, then one line of JSON, `{"truncated", "elapsed_ms"}`
-or `{"code", "message"}`, then the rows as an Arrow stream. This process trusts nothing it is given: the database is
-opened read-only without access to other files, its settings are locked, memory and CPU time are limited and no file can
-grow before the statement is looked at. The parent kills it when its time is over.
+It says `ready` once it can be asked. An answer is one line of JSON, `{"bytes", "row_count", "truncated", "elapsed_ms"}`
+and so many bytes of body, or `{"code", "message"}`. This process trusts nothing it is given: each question gets a
+database instance of its own, opened read-only with access to no other files than the Parquet the snapshot's views read
+and with locked settings; memory and CPU time are limited and no file can grow. The parent kills it when its time is
+over.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import resource
+import signal
 import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import duckdb
+import pyarrow as pa
 
-OVERHEAD_BYTES = 1024 * 1024 * 1024  # interpreter, libraries and thread stacks count as address space
+from diagnose.query.encode import encode
+
+OVERHEAD_BYTES = 512 * 1024 * 1024  # the answer in Python, beside what the database may take
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 ALLOWED = {"SELECT", "EXPLAIN"}
 READY = b"ready\n"
+SELF_END_S = 10  # after the time limit, should the parent be gone
 # Types that Arrow has no equal for, or that Python cannot read from it: they are answered as text, TIMESTAMP_NS as
 # TIMESTAMP. The words are looked for in the whole type, so a list of intervals becomes text too.
 AWKWARD = re.compile(r"\b(INTERVAL|BIT|UNION|VARIANT|BIGNUM|GEOMETRY|TIME_NS|TIMESTAMP_NS|TIME WITH TIME ZONE)\b")
 
 
 def main() -> None:
-    """Answer one question."""
-    asked = json.load(sys.stdin)
+    """Answer until the parent closes the pipe."""
+    os.nice(10)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a library prints is no answer
+    size = _size_bytes()
+    answers.write(READY)
+    answers.flush()
+    for line in sys.stdin.buffer:
+        asked = json.loads(line)
+        _limit(size + asked["memory_bytes"] + OVERHEAD_BYTES, asked["timeout_s"])
+        answers.write(_answer_or_refusal(asked))
+        answers.flush()
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    os._exit(0)  # no cleanup: the process has done its work
+
+
+def _size_bytes() -> int:
+    """The address space of interpreter and libraries."""
     try:
-        connection = _connect(asked["file"], asked["memory_bytes"])
-        _limit(asked["memory_bytes"], asked["timeout_s"])
-        sys.stdout.buffer.write(READY)
-        sys.stdout.buffer.flush()
-        answer = _answer(connection, asked)
-    except (duckdb.OutOfMemoryException, MemoryError) as err:
-        answer = _refusal("memory_limit", f"the query needs more than {asked['memory_bytes']} bytes: {err}")
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    except OSError:  # not Linux
+        return 2**30
+
+
+def _limit(address_space_bytes: int, timeout_s: float) -> None:
+    """Should the parent die, the kernel ends us."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    seconds = int(used.ru_utime + used.ru_stime + timeout_s) + SELF_END_S
+    for which, most in (
+        (resource.RLIMIT_AS, address_space_bytes),
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+    ):
+        resource.setrlimit(which, (most, resource.getrlimit(which)[1]))
+    signal.setitimer(signal.ITIMER_REAL, timeout_s + SELF_END_S)
+
+
+def _answer_or_refusal(asked: dict[str, Any]) -> bytes:
+    try:
+        connection = _connect(asked["file"], asked["folders"], asked["memory_bytes"])
+        try:
+            return _answer(connection, asked)
+        finally:
+            connection.close()
+    except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError) as err:
+        return _refusal("memory_limit", f"the query needs more than {asked['memory_bytes']} bytes: {err}")
     except duckdb.PermissionException as err:
-        answer = _refusal("refused", str(err))
+        return _refusal("refused", str(err))
     except duckdb.InvalidInputException as err:
-        answer = _refusal("refused" if "read-only" in str(err) else "sql_error", str(err))
+        return _refusal("refused" if "read-only" in str(err) else "sql_error", str(err))
     except (duckdb.Error, RuntimeError) as err:
-        answer = _refusal("memory_limit" if "bad_alloc" in str(err) else "sql_error", str(err))
-    sys.stdout.buffer.write(answer)
-    sys.stdout.buffer.flush()
-    os._exit(0)  # no cleanup: the file is read-only and the process has done its work
+        return _refusal("memory_limit" if "bad_alloc" in str(err) else "sql_error", str(err))
 
 
-def _connect(file: str, memory_bytes: int) -> duckdb.DuckDBPyConnection:
+def _connect(file: str, folders: list[str], memory_bytes: int) -> duckdb.DuckDBPyConnection:
     settings: dict[str, Any] = {
         "threads": 1,
         "memory_limit": f"{memory_bytes // 2**20}MiB",
-        "enable_external_access": False,
         "autoinstall_known_extensions": False,
         "autoload_known_extensions": False,
         "allow_community_extensions": False,
         "python_enable_replacements": False,
-        "max_temp_directory_size": "0B",
+        "temp_directory": "",  # nothing is spilled to disk
     }
     connection = duckdb.connect(file, read_only=True, config=settings)
-    for setting in ("TimeZone = 'UTC'", "enable_progress_bar = false", "lock_configuration = true"):
+    readable = ", ".join("'" + folder.replace("'", "''") + "'" for folder in folders)
+    for setting in (
+        f"allowed_directories = [{readable}]",
+        "enable_external_access = false",
+        "TimeZone = 'UTC'",
+        "enable_progress_bar = false",
+        "lock_configuration = true",
+    ):
         connection.execute(f"SET {setting}").fetchall()
     return connection
 
 
-def _limit(memory_bytes: int, timeout_s: float) -> None:
-    seconds = int(timeout_s) + 10  # should the parent die, the kernel ends us
-    limits = {
-        resource.RLIMIT_AS: memory_bytes + OVERHEAD_BYTES,
-        resource.RLIMIT_CPU: seconds,
-        resource.RLIMIT_FSIZE: 0,
-        resource.RLIMIT_CORE: 0,
-    }
-    for which, most in limits.items():
-        resource.setrlimit(which, (most, most))
-    os.nice(10)
-
-
 def _answer(connection: duckdb.DuckDBPyConnection, asked: dict[str, Any]) -> bytes:
+    began_s = time.monotonic()
     found = connection.extract_statements(asked["sql"])
     if not found:
         return _refusal("sql_error", "there is no statement")
@@ -95,7 +130,12 @@ def _answer(connection: duckdb.DuckDBPyConnection, asked: dict[str, Any]) -> byt
         query = _in_text(query, columns)
     connection.execute("BEGIN TRANSACTION READ ONLY").fetchall()
     shown, reader = _run(connection, query, params, min(asked["rows"] + 1, 10_000))
-    return _stream(reader, [kind for _, kind in columns or shown], asked["rows"])
+    table, is_cut = _first_rows(reader, asked["rows"])
+    if table.nbytes > MAX_ANSWER_BYTES:
+        return _refusal("memory_limit", f"the rows are larger than {MAX_ANSWER_BYTES} bytes; ask for less of them")
+    about = {"truncated": is_cut, "elapsed_ms": round(1000 * (time.monotonic() - began_s), 3), "as_of": asked["as_of"]}
+    body = encode(_with_types(table, [kind for _, kind in columns or shown]), asked["form"], about)
+    return json.dumps({"bytes": len(body), "row_count": table.num_rows, **about}).encode() + b"\n" + body
 
 
 def _described(connection: duckdb.DuckDBPyConnection, query: str, params: Any) -> list[tuple[str, str]]:
@@ -140,28 +180,27 @@ def _without_end(query: str) -> str:
     return text[:end].decode()
 
 
-def _stream(reader: Any, types: list[str], most_rows: int) -> bytes:
-    """The first *most_rows* rows; reading stops there, so a cut result costs no more than a whole one."""
-    import pyarrow as pa  # noqa: PLC0415  half of the time to start, and a refused statement needs none of it
+def _first_rows(reader: Any, most_rows: int) -> tuple[pa.Table, bool]:
+    """
+    At most *most_rows*, and whether there are more.
 
+    Reading stops there, so a cut result costs no more than a whole one; it also stops once the rows are too large.
+    """
     batches: list[pa.RecordBatch] = []
     rows = size = 0
     for batch in reader:
         batches.append(batch)
         rows += batch.num_rows
         size += batch.nbytes
-        if size > MAX_ANSWER_BYTES:
-            return _refusal("memory_limit", f"the rows are larger than {MAX_ANSWER_BYTES} bytes; ask for less of them")
-        if rows > most_rows:
+        if rows > most_rows or size > MAX_ANSWER_BYTES:
             break
-    table = pa.Table.from_batches(batches, reader.schema).slice(0, most_rows)
+    return pa.Table.from_batches(batches, reader.schema).slice(0, most_rows), rows > most_rows
+
+
+def _with_types(table: pa.Table, types: list[str]) -> pa.Table:
+    """Each field with the DuckDB type of its column as metadata."""
     fields = [field.with_metadata({"duckdb": name}) for field, name in zip(table.schema, types, strict=True)]
-    table = pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
-    sink = io.BytesIO()
-    sink.write(json.dumps({"truncated": rows > most_rows}).encode() + b"\n")
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return sink.getvalue()
+    return pa.Table.from_arrays(table.columns, schema=pa.schema(fields))
 
 
 def _refusal(code: str, message: str) -> bytes:
