@@ -73,4 +73,4 @@ def test_views_and_comments_live_in_an_exported_file_of_any_name(tmp_path: Path)
         assert [("note", "seen")] == reader.execute("SELECT kind, text FROM timeline('inc-1')").fetchall()
         assert [] == reader.execute("FROM incidents").fetchall()
         comments = reader.execute("SELECT count(comment) FROM duckdb_columns() WHERE table_name = 'alerts'").fetchone()
-        assert (16,) == comments
+        assert (21,) == comments

@@ -154,6 +154,7 @@ def test_one_incident_is_told_with_everything_that_belongs_to_it(store):
         "ended_at",
         "opened_at",
         "revision",
+        "merged_into",
         "alert_count",
         "verdict",
         "alerts",

@@ -24,9 +24,20 @@ def service_of(labels: Labels, settings: Settings) -> str:
     In this order: `service` of the matching target, label `service_name`, `job` after its last slash, `service`,
     `alertname`.
     """
+    return service_and_source(labels, settings)[0]
+
+
+def service_and_source(labels: Labels, settings: Settings) -> tuple[str, str]:
+    """The same, and what told it."""
     job = labels.get("job", "").rpartition("/")[2]
-    told = (labels.get("service_name", ""), job, labels.get("service", ""), labels.get("alertname", ""))
-    return _service_of_target(labels, settings) or next(filter(None, told), "")
+    told = (
+        (_service_of_target(labels, settings), "the target that agrees in most labels"),
+        (labels.get("service_name", ""), "label service_name"),
+        (job, "label job"),
+        (labels.get("service", ""), "label service"),
+        (labels.get("alertname", ""), "the name of the alert: no label says more"),
+    )
+    return next((each for each in told if each[0]), ("", "not even the alert has a name"))
 
 
 def _service_of_target(labels: Labels, settings: Settings) -> str:

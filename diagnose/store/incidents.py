@@ -13,7 +13,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 import duckdb
 
@@ -38,6 +38,23 @@ def get_incident(store: Store, incident_id: str) -> Incident:
 def open_incidents(store: Store) -> list[Incident]:
     """Longest open first."""
     return [Incident(**row) for row in store.rows(SQL["open_incidents"])]
+
+
+def count_open(store: Store) -> int:
+    return int(store.row(SQL["count_open"])["incidents"])
+
+
+def unfinished_incidents(
+    store: Store, *, first_reason: str, last_reason: str, since: datetime
+) -> list[tuple[str, Literal["open", "resolved"]]]:
+    """
+    Id and status of those whose newest report lacks something that is stored, longest open first.
+
+    *first_reason* is that of the report which another follows once the profiles are there, *last_reason* that of the
+    one after the end; of incidents that ended before *since* none is missed.
+    """
+    asked = {"first_reason": first_reason, "last_reason": last_reason, "since": since}
+    return [(row["incident_id"], row["status"]) for row in store.rows(SQL["unfinished_incidents"], asked)]
 
 
 def episodes_of(store: Store, incident_id: str) -> list[Episode]:

@@ -7,6 +7,40 @@ FROM incident WHERE incident_id = $incident_id;
 SELECT incident_id, status, title, service_name, severity, started_at, ended_at, opened_at
 FROM incident WHERE status = 'open' ORDER BY opened_at, incident_id;
 
+-- name: unfinished_incidents
+-- What a crash left without its report. Open: none yet; or something came in, or a capture ended, after the newest; or
+-- that was the one before the profiles. Resolved within a day: there is no last report since.
+WITH newest AS (
+    SELECT incident_id, max(created_at) AS created_at, arg_max(reason, created_at) AS reason
+    FROM report GROUP BY incident_id
+)
+SELECT incident.incident_id, incident.status
+FROM incident LEFT JOIN newest USING (incident_id)
+WHERE merged_into IS NULL AND CASE incident.status
+    WHEN 'open' THEN newest.created_at IS NULL
+        OR EXISTS (
+            SELECT 1 FROM episode
+            WHERE episode.incident_id = incident.incident_id AND episode.received_at > newest.created_at)
+        OR EXISTS (
+            SELECT 1 FROM timeline_entry AS line
+            WHERE line.incident_id = incident.incident_id AND line."at" > newest.created_at
+              AND line.kind IN ('reopened', 'merged', 'split'))
+        OR EXISTS (
+            SELECT 1 FROM capture
+            WHERE capture.incident_id = incident.incident_id AND capture."trigger" = 'alert'
+              AND (capture.ended_at > newest.created_at OR newest.reason = $first_reason))
+    ELSE incident.ended_at > $since AND NOT EXISTS (
+            SELECT 1 FROM report
+            WHERE report.incident_id = incident.incident_id AND report.reason = $last_reason
+              AND report.created_at >= (
+                SELECT max(line."at") FROM timeline_entry AS line
+                WHERE line.incident_id = incident.incident_id AND line.kind IN ('resolved', 'closed')))
+    END
+ORDER BY incident.opened_at, incident.incident_id;
+
+-- name: count_open
+SELECT count(*) AS incidents FROM incident WHERE status = 'open';
+
 -- name: list_incidents
 -- Newest first, from behind the incident ($before_at, $before_id) if that is given. Filters that are NULL do not count.
 SELECT incident_id AS id, status, title, service_name AS service, severity, started_at, ended_at,
@@ -25,12 +59,12 @@ LIMIT $limit;
 -- name: incident_head
 -- One incident as the list shows it, and what else its page needs.
 SELECT incident_id AS id, status, title, service_name AS service, severity, started_at, ended_at, opened_at, revision,
-    (SELECT count(*) FROM episode WHERE episode.incident_id = incident.incident_id) AS alert_count
+    merged_into, (SELECT count(*) FROM episode WHERE episode.incident_id = incident.incident_id) AS alert_count
 FROM incident WHERE incident_id = $incident_id;
 
 -- name: incident_alerts
 SELECT episode_id, fingerprint, alertname, status, source, group_key, labels, annotations, generator_url, expr,
-    active_at, starts_at, ends_at, received_at, "value"
+    active_at, starts_at, ends_at, received_at, "value", suppressed, ended_by, expires_at, rule_uid, "values"
 FROM episode WHERE incident_id = $incident_id ORDER BY starts_at, alertname, episode_id;
 
 -- name: incident_captures

@@ -6,7 +6,7 @@ SELECT incident_id, status, title, service_name, severity, started_at, ended_at,
     (SELECT count(*) FROM episode WHERE episode.incident_id = incident.incident_id) AS alert_count,
     (SELECT arg_min(statement, rank) FROM finding
      WHERE finding.incident_id = incident.incident_id AND finding.revision = incident.revision) AS top_finding,
-    opened_at, revision, group_id
+    opened_at, revision, group_id, merged_into
 FROM incident;
 
 COMMENT ON VIEW incidents IS 'What a human sees: the alerts of one service that are open together.';
@@ -22,10 +22,11 @@ COMMENT ON COLUMN incidents.top_finding IS 'The first finding of its newest repo
 COMMENT ON COLUMN incidents.opened_at IS 'When the first message about it arrived.';
 COMMENT ON COLUMN incidents.revision IS 'The newest revision of its report; 0 before the first.';
 COMMENT ON COLUMN incidents.group_id IS 'The labels that tell incidents apart (setting incidents.group_by), as JSON.';
+COMMENT ON COLUMN incidents.merged_into IS 'The incident that took over its alerts; NULL if none did.';
 
 CREATE OR REPLACE VIEW alerts AS
 SELECT incident_id, episode_id, fingerprint, alertname, status, source, group_key, labels, annotations, expr, active_at,
-    starts_at, ends_at, received_at, "value", generator_url
+    starts_at, ends_at, received_at, "value", generator_url, suppressed, ended_by, expires_at, rule_uid, "values"
 FROM episode;
 
 COMMENT ON VIEW alerts IS 'One firing period of one alert (an episode) a row.';
@@ -34,7 +35,7 @@ COMMENT ON COLUMN alerts.episode_id IS 'Names the firing period.';
 COMMENT ON COLUMN alerts.fingerprint IS 'Hash of the labels without the ignored ones: the same each time this alert fires.';
 COMMENT ON COLUMN alerts.alertname IS 'Name of the alerting rule.';
 COMMENT ON COLUMN alerts.status IS 'firing or resolved.';
-COMMENT ON COLUMN alerts.source IS 'Who told us first: alertmanager or grafana.';
+COMMENT ON COLUMN alerts.source IS 'Who told us first: alertmanager, grafana, prometheus (directly), or reconciled: Alertmanager listed it.';
 COMMENT ON COLUMN alerts.group_key IS 'The group the sender had it in when we first heard of it.';
 COMMENT ON COLUMN alerts.labels IS 'Its labels as first received.';
 COMMENT ON COLUMN alerts.annotations IS 'Its annotations as first received.';
@@ -45,6 +46,11 @@ COMMENT ON COLUMN alerts.ends_at IS 'When it ended; NULL while it fires.';
 COMMENT ON COLUMN alerts.received_at IS 'When the first message about this firing period arrived.';
 COMMENT ON COLUMN alerts."value" IS 'Value of the expression, as Prometheus told when the alert arrived.';
 COMMENT ON COLUMN alerts.generator_url IS 'Where the sender says the alert comes from.';
+COMMENT ON COLUMN alerts.suppressed IS 'silenced, inhibited or muted while Alertmanager notifies nobody of it; NULL otherwise.';
+COMMENT ON COLUMN alerts.ended_by IS 'How an end that no message told was found out: vanished from Alertmanager, or expired; NULL otherwise.';
+COMMENT ON COLUMN alerts.expires_at IS 'When it ends unless it is sent again, if Prometheus sends it directly; NULL for others.';
+COMMENT ON COLUMN alerts.rule_uid IS 'The rule in Grafana; NULL for others.';
+COMMENT ON COLUMN alerts."values" IS 'Values of the queries of a Grafana rule when it fired; NULL for others.';
 
 CREATE OR REPLACE VIEW alert_events AS
 SELECT episode.incident_id, episode_id, alert_event.fingerprint, episode.alertname, alert_event.status, message.source,
@@ -58,7 +64,7 @@ COMMENT ON COLUMN alert_events.episode_id IS 'The firing period it was about.';
 COMMENT ON COLUMN alert_events.fingerprint IS 'The fingerprint as sent, ignored labels included.';
 COMMENT ON COLUMN alert_events.alertname IS 'Name of the alerting rule.';
 COMMENT ON COLUMN alert_events.status IS 'What the message said: firing or resolved.';
-COMMENT ON COLUMN alert_events.source IS 'Who sent it: alertmanager or grafana.';
+COMMENT ON COLUMN alert_events.source IS 'Who sent it: alertmanager, grafana, prometheus, or reconciled: nobody did, Alertmanager listed it.';
 COMMENT ON COLUMN alert_events.group_key IS 'The group it was sent in.';
 COMMENT ON COLUMN alert_events.starts_at IS 'When it began to fire, as this message told.';
 COMMENT ON COLUMN alert_events.ends_at IS 'When it ended, as this message told; NULL while it fires.';
@@ -68,6 +74,17 @@ COMMENT ON COLUMN alert_events.receiver IS 'The receiver in the sender''s config
 COMMENT ON COLUMN alert_events.external_url IS 'The sender''s address: tells the members of an Alertmanager cluster apart.';
 COMMENT ON COLUMN alert_events.notification_reason IS 'Why Alertmanager (from 0.32) sent the message; empty if not told.';
 COMMENT ON COLUMN alert_events.truncated_alerts IS 'How many alerts the sender left out of the message (max_alerts).';
+
+CREATE OR REPLACE VIEW decisions AS
+SELECT incident_id, "at", step, subject, outcome, reason FROM decision;
+
+COMMENT ON VIEW decisions IS 'What was decided about an incident and why, each decision once.';
+COMMENT ON COLUMN decisions.incident_id IS 'The incident.';
+COMMENT ON COLUMN decisions."at" IS 'When it was first decided so.';
+COMMENT ON COLUMN decisions.step IS 'rule, service, kinds or target.';
+COMMENT ON COLUMN decisions.subject IS 'The alert or target it is about.';
+COMMENT ON COLUMN decisions.outcome IS 'What was decided.';
+COMMENT ON COLUMN decisions.reason IS 'Why.';
 
 CREATE OR REPLACE VIEW incident_traces AS
 SELECT incident_id, trace_id, found_by, confidence, rank, metric_value, seen_at, evidence FROM incident_trace;
@@ -108,6 +125,16 @@ COMMENT ON COLUMN captures.seconds IS 'For how many seconds the target was profi
 COMMENT ON COLUMN captures.requests IS 'How many requests the target was sent for it; NULL when none was.';
 COMMENT ON COLUMN captures.took_ms IS 'How long these requests took together, milliseconds.';
 COMMENT ON COLUMN captures.phase IS 'first, or again: snapshots are taken twice, and the difference is what happened between.';
+
+CREATE OR REPLACE VIEW builds AS
+SELECT service_name, service_instance_id, build_id, first_seen, last_seen FROM build;
+
+COMMENT ON VIEW builds IS 'Which build of a program ran on an instance; one row per change of it.';
+COMMENT ON COLUMN builds.service_name IS 'The service.';
+COMMENT ON COLUMN builds.service_instance_id IS 'The instance.';
+COMMENT ON COLUMN builds.build_id IS 'Build id of the binary, as in profiles.';
+COMMENT ON COLUMN builds.first_seen IS 'When a profile or a look at the process first had it.';
+COMMENT ON COLUMN builds.last_seen IS 'When it was last seen there, within five minutes.';
 
 CREATE OR REPLACE VIEW findings AS
 SELECT finding_id, incident_id, revision, rank, kind, statement, subject, effect, significance, confidence, sql, evidence

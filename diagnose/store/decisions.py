@@ -1,0 +1,26 @@
+"""What was decided about an incident, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from diagnose.model import Decision, utc_now
+from diagnose.store.db import Store, as_json, fetch
+from diagnose.store.queries import load_queries
+
+SQL = load_queries("decisions")
+
+
+def save_decisions(store: Store, incident_id: str, decisions: Sequence[Decision]) -> list[Decision]:
+    """Those that are not known yet; a plan that is made again mostly decides the same."""
+    if not decisions:
+        return []
+    rows = as_json([vars(decision) for decision in decisions])
+    values = {"incident_id": incident_id, "at": utc_now(), "rows": rows}
+    return [Decision(**row) for row in store.control.run(lambda cursor: fetch(cursor, SQL["save_decisions"], values))]
+
+
+def decisions_of(store: Store, incident_id: str) -> list[dict[str, Any]]:
+    """at (datetime), step, subject, outcome and reason, in the order they were taken."""
+    return store.rows(SQL["decisions_of"], {"incident_id": incident_id})
