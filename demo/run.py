@@ -95,6 +95,22 @@ class Narrator:
                 time.sleep(poll_s)
         return seen
 
+    def prepare(self) -> None:
+        """Load, and profiles of every instance while it is healthy."""
+        self.stack.start_load()
+        self.steps.reached("load on")
+        self.wait_for_baseline()
+
+    def diagnose(self, fault: Fault, out: Path) -> Outcome:
+        """From the fault to the judgement; the results are written into *out*."""
+        self.plant(fault)
+        incident_id = self.wait_for_incident(fault.service)
+        self.wait_for_reports(incident_id)
+        self.heal(fault)
+        self.wait_for_spans(incident_id)
+        self.save(incident_id, out)
+        return _judge(fault, self.api.report(incident_id), out / "incident.duckdb")
+
     def wait_for_baseline(self) -> None:
         """Every instance was profiled while healthy."""
         instances = {instance.name for instance in self.stack.values.instances}
@@ -160,15 +176,17 @@ class Narrator:
             self.api.download(incident_id, name, out / name)
         self.steps.reached("results written")
 
-    def stay_quiet(self, seconds: float) -> list[dict[str, Any]]:
-        """Incidents that appear within *seconds*; returns at the first."""
+    def stay_quiet(self, seconds: float) -> Outcome:
+        """No incident has to appear within *seconds*; ends at the first."""
         deadline = time.monotonic() + seconds
         with self.console.status(f"watching {seconds:.0f} s of healthy load"):
             while not (found := self.api.incidents()) and time.monotonic() < deadline:
                 self.stack.check()
                 time.sleep(0.5)
         self.steps.reached(f"{seconds:.0f} s of healthy load watched")
-        return found
+        if found:
+            return Outcome(False, f"healthy load raised an incident: {found[0]['title']}")
+        return Outcome(True, f"no incident in {seconds:.0f} s of healthy load, as it should be")
 
     def _sick(self, fault: Fault) -> list[Instance]:
         instances = self.stack.values.of(fault.service)
@@ -186,29 +204,13 @@ def tell(
     """
     narrator = Narrator(stack, console, steps)
     try:
-        stack.start_load()
-        steps.reached("load on")
-        narrator.wait_for_baseline()
-        if fault is None:
-            return _quiet(narrator.stay_quiet(quiet_s), quiet_s)
-        narrator.plant(fault)
-        incident_id = narrator.wait_for_incident(fault.service)
-        narrator.wait_for_reports(incident_id)
-        narrator.heal(fault)
-        narrator.wait_for_spans(incident_id)
-        narrator.save(incident_id, out)
-        return _judge(fault, narrator.api.report(incident_id), out / "incident.duckdb")
+        narrator.prepare()
+        return narrator.stay_quiet(quiet_s) if fault is None else narrator.diagnose(fault, out)
     except requests.RequestException as err:
         stack.check()  # the likely reason, and it says more
         raise StackError(f"a program of the stack does not answer: {err}") from err
     finally:
         narrator.api.close()
-
-
-def _quiet(incidents: list[dict[str, Any]], seconds: float) -> Outcome:
-    if incidents:
-        return Outcome(False, f"healthy load raised an incident: {incidents[0]['title']}")
-    return Outcome(True, f"no incident in {seconds:.0f} s of healthy load, as it should be")
 
 
 def _judge(fault: Fault, report: dict[str, Any] | None, database: Path) -> Outcome:

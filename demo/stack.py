@@ -148,6 +148,7 @@ class Stack:
             "--storage.tsdb.path=prometheus",
             f"--web.listen-address={address}",
             f"--web.external-url=http://{address}",
+            "--rules.alert.resend-delay=5s",  # seconds, as everywhere here: an Alertmanager that died is told again
             *PROMETHEUS_FEATURES,
         ]
         return _ready(self.children.start("prometheus", command), f"http://{address}/-/ready")

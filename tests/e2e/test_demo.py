@@ -1,18 +1,22 @@
-"""The main job on the real stack: a fault is planted, the report names it first, and its evidence can be joined."""
+"""
+The main job on the real stack: a fault is planted, the report names it first, and its evidence can be joined.
+
+One stack for all of it, in the order of the file: healthy, then faults of two services.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
-from rich.console import Console
 
-from demo.faults import FAULTS, Fault
-from demo.rules import DEMO, render_rules
-from demo.run import RESULTS, Outcome, Steps, tell
-from demo.stack import Stack
+from demo.faults import FAULTS
+from demo.run import RESULTS, Narrator
+from tests.e2e.running import Inbox, eventually, prepared_stack
 
 pytestmark = pytest.mark.e2e
 
@@ -25,15 +29,28 @@ STEPS = {
 }
 
 
-def demo(fault: Fault | None, out: Path, programs: dict[str, Path], quiet_s: float = 0) -> Outcome:
-    with Stack(out / "run", programs, render_rules(DEMO)) as stack:
-        stack.start()
-        return tell(stack, fault, out, console=Console(), steps=Steps(), quiet_s=quiet_s)
+@pytest.fixture(scope="module")
+def inbox() -> Iterator[Inbox]:
+    opened = Inbox()
+    yield opened
+    opened.close()
 
 
-@pytest.mark.parametrize("name", ["cpu", "leak", "heap"])
-def test_the_report_names_the_planted_fault(name: str, tmp_path: Path, programs: dict[str, Path]) -> None:
-    outcome = demo(FAULTS[name], tmp_path, programs)
+@pytest.fixture(scope="module")
+def narrator(programs: dict[str, Path], inbox: Inbox, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Narrator]:
+    with prepared_stack(tmp_path_factory.mktemp("demo"), programs, inbox) as ready:
+        yield ready
+
+
+def test_healthy_load_raises_no_incident(narrator: Narrator) -> None:
+    outcome = narrator.stay_quiet(15)
+
+    assert outcome.named, outcome.sentence
+    assert outcome.report is None
+
+
+def test_the_report_names_what_burns_cpu_and_its_evidence_joins(narrator: Narrator, tmp_path: Path) -> None:
+    outcome = narrator.diagnose(FAULTS["cpu"], tmp_path)
 
     assert outcome.named, outcome.sentence
     assert all((tmp_path / result).stat().st_size for result in RESULTS)
@@ -62,8 +79,42 @@ def check_the_finding(database: duckdb.DuckDBPyConnection, sql: str) -> None:
     assert database.execute(sql).fetchall()
 
 
-def test_healthy_load_raises_no_incident(tmp_path: Path, programs: dict[str, Path]) -> None:
-    outcome = demo(None, tmp_path, programs, quiet_s=20)
+def test_the_alerts_of_that_fault_are_one_incident_with_one_message_per_sink_and_revision(
+    narrator: Narrator, inbox: Inbox
+) -> None:
+    found = narrator.api.incidents("checkout")
+    assert 1 == len(found)
+    incident_id = found[0]["id"]
+    incident = eventually(
+        "every alert ends and the last report is delivered", lambda: concluded(narrator, incident_id), timeout_s=120
+    )
+    revisions = [revision for revision, _ in sent(incident, "folder")]
+
+    assert {"HighLatency"} < {alert["alertname"] for alert in incident["alerts"]}
+    assert list(range(1, len(revisions) + 1)) == sorted(revisions)
+    assert len(revisions) >= 3
+    assert {"delivered"} == {status for sink in ("folder", "inbox") for _, status in sent(incident, sink)}
+    assert sorted(revisions) == sorted(revision for revision, _ in sent(incident, "inbox"))
+    assert sorted(revisions) == sorted(inbox.revisions(incident_id))
+
+
+def concluded(narrator: Narrator, incident_id: str) -> dict[str, Any] | None:
+    """The incident once it is resolved, its last report is there and nothing waits to be sent."""
+    report, incident = narrator.api.report(incident_id), narrator.api.incident(incident_id)
+    if report is None or report["reason"] != "resolved" or incident["status"] != "resolved":
+        return None
+    waiting = [each for each in incident["deliveries"] if each["status"] != "delivered"]
+    newest = {sink: max((revision for revision, _ in sent(incident, sink)), default=0) for sink in ("folder", "inbox")}
+    return incident if not waiting and {report["revision"]} == set(newest.values()) else None
+
+
+def sent(incident: dict[str, Any], sink: str) -> list[tuple[int, str]]:
+    """(revision, status) of what one sink was given."""
+    return [(each["revision"], each["status"]) for each in incident["deliveries"] if each["sink"] == sink]
+
+
+def test_the_report_names_the_attribute_that_fails(narrator: Narrator, tmp_path: Path) -> None:
+    outcome = narrator.diagnose(FAULTS["errors"], tmp_path)
 
     assert outcome.named, outcome.sentence
-    assert outcome.report is None
+    assert "sku-13" in outcome.sentence
