@@ -3,6 +3,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -12,9 +13,14 @@ from diagnose.capture.baseline import BaselineScheduler
 from diagnose.capture.locks import Turns
 from diagnose.capture.targets import TargetDirectory
 from diagnose.config import Settings
-from diagnose.model import Capture, utc_now
+from diagnose.model import Capture, Trigger, new_id, utc_now
+from diagnose.pprof.codec import encode
+from diagnose.pprof.profile import Profile, ValueType
+from diagnose.store.baselines import expired_baselines, kept_baselines
+from diagnose.store.builds import builds_of, see_build
 from diagnose.store.captures import last_round, plan_captures
 from diagnose.store.db import Store
+from diagnose.store.profiles import save_profile
 from tests.fake_upstreams import FakeServer, Reply, profile_bytes, serving
 
 
@@ -32,7 +38,7 @@ def scheduler(
     entry = {"name": "checkout", "service": "checkout", "source": "static", "addresses": [process.address]}
     settings = Settings(targets=[entry | {"pprof": "http://{address}"}], baseline=defaults | baseline)
     directory = TargetDirectory(settings, [])
-    return BaselineScheduler(store, directory, settings, busy, turns=Turns(), tick_s=0.01)
+    return BaselineScheduler(store, directory, settings, busy, turns=Turns(), tick_s=0.01, build_s=0.02)
 
 
 def baselines(store: Store) -> list[dict[str, Any]]:
@@ -83,7 +89,7 @@ def test_a_sick_service_is_left_alone(store, process):
     eventually(lambda: len(asked) > 2)
     baseline.stop()
 
-    assert ([], {"checkout"}) == (process.asked, set(asked))
+    assert (set(), {"checkout"}) == (set(process.paths()) - {"/threadcreate"}, set(asked))
 
 
 def test_a_round_that_got_nothing_is_tried_again_soon(store, process):
@@ -104,10 +110,10 @@ def test_the_schedule_survives_a_restart(store, process):
     plan_captures(store, [earlier])
     baseline = scheduler(store, process)
     baseline.start()
-    threading.Event().wait(0.1)
+    eventually(lambda: process.paths().count("/threadcreate") > 2)
     baseline.stop()
 
-    assert [] == process.asked
+    assert {"/threadcreate"} == set(process.paths())
     assert last_round(store, "checkout", process.address, "baseline") == earlier.requested_at
 
 
@@ -130,3 +136,79 @@ def test_without_kinds_nothing_is_started(store, process):
     baseline.stop()
 
     assert [] == process.asked
+
+
+def run_build(process: FakeServer, build_id: str) -> None:
+    """From now on *process* is a program with that build id."""
+    for kind in ("threadcreate", "goroutine"):
+        profile = Profile((ValueType(kind, "count"),), binary="shop", build_id=build_id)
+        process.replies[f"/{kind}"] = Reply(encode(profile))
+
+
+def test_a_new_build_gets_its_own_healthy_profiles_soon(store, process):
+    run_build(process, "aaa")
+    baseline = scheduler(store, process)
+    baseline.start()
+    eventually(lambda: baselines(store))
+    eventually(lambda: builds_of(store, "checkout"))
+    run_build(process, "bbb")
+    eventually(lambda: len(baselines(store)) == 2)
+    baseline.stop()
+
+    first, second = builds_of(store, "checkout")
+    assert ("aaa", "bbb", process.address) == (first.build_id, second.build_id, second.service_instance_id)
+    assert first.first_seen <= first.last_seen < second.first_seen
+
+
+def test_a_target_that_does_not_tell_its_build_has_none(store, process):
+    run_build(process, "")
+    baseline = scheduler(store, process)
+    baseline.start()
+    eventually(lambda: process.paths().count("/threadcreate") > 3)
+    baseline.stop()
+
+    assert [] == builds_of(store, "checkout")
+
+
+def test_a_build_is_a_row_until_another_one_runs(store):
+    at = utc_now()
+    seen = [
+        see_build(store, "checkout", instance, build_id, at + timedelta(minutes=minute))
+        for minute, instance, build_id in (
+            (0, "c-1", "aaa"), (1, "c-1", "aaa"), (7, "c-1", "aaa"), (8, "c-2", "bbb"), (9, "c-1", "bbb"),
+            (10, "c-1", ""), (11, "c-1", "aaa"), (12, "c-1", "aaa"),
+        )
+    ]  # fmt: skip
+
+    assert [None, None, None, None, "aaa", None, "bbb", None] == [each and each.build_id for each in seen]
+    rows = [(each.service_instance_id, each.build_id, each.last_seen - at) for each in builds_of(store, "checkout")]
+    assert [
+        ("c-1", "aaa", timedelta(minutes=7)),
+        ("c-2", "bbb", timedelta(minutes=8)),
+        ("c-1", "bbb", timedelta(minutes=9)),
+        ("c-1", "aaa", timedelta(minutes=11)),
+    ] == rows
+
+
+def healthy(store: Store, build_id: str, *, age: timedelta, trigger: Trigger = "baseline") -> str:
+    """A healthy heap profile of that age; its id."""
+    at = utc_now() - age
+    profile = Profile((ValueType("inuse_space", "bytes"),), time_ns=int(at.timestamp() * 1e9), build_id=build_id)
+    capture = Capture(
+        new_id("cap"), None, "checkout", "checkout", "c-1", "heap", "first", trigger, "done", "", at
+    )  # fmt: skip
+    stored = save_profile(
+        store, profile, encode(profile), service="checkout", instance="c-1", kind="heap", basis="snapshot",
+        capture_id=capture.capture_id,
+    )  # fmt: skip
+    plan_captures(store, [replace(capture, profile_id=stored.profile_id)])
+    return stored.profile_id
+
+
+def test_of_old_healthy_profiles_the_last_of_two_builds_stay(store):
+    oldest = healthy(store, "aaa", age=timedelta(days=30))
+    previous = [healthy(store, "bbb", age=timedelta(days=days)) for days in (20, 19)]
+    present = [healthy(store, "ccc", age=timedelta(days=days)) for days in (12, 11, 1)]
+
+    assert sorted([previous[1], present[2]]) == kept_baselines(store)
+    assert sorted([oldest, previous[0], *present[:2]]) == expired_baselines(store, utc_now() - timedelta(days=7))

@@ -1,19 +1,21 @@
 """
 The same evidence when nothing is wrong: what a finding compares with.
 
-Each target gets a first round a while after it is seen (or is up again, which often is a new build), then one every
+Each target gets a first round a while after it is seen, is up again, or runs another build than before, then one every
 hour or so, never while an incident of its service is open. A round that got nothing is tried again soon.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 
+from diagnose.capture.builds import look_at_build
 from diagnose.capture.locks import TURNS, Turns
 from diagnose.capture.round import RoundRequest, run_round
 from diagnose.capture.targets import AllowedTarget, TargetDirectory
@@ -29,6 +31,7 @@ log = get_logger(__name__)
 ROUNDS_AT_ONCE = 4
 JITTER = 0.1  # of the time between two rounds, so that the instances of a service do not stop together
 RETRY_S = 60.0
+BUILD_S = 30.0  # how often a process is asked which build it runs
 
 
 class BaselineScheduler:
@@ -43,6 +46,7 @@ class BaselineScheduler:
         *,
         turns: Turns = TURNS,
         tick_s: float = 1.0,
+        build_s: float = BUILD_S,
     ) -> None:
         self._store = store
         self._directory = directory
@@ -50,10 +54,12 @@ class BaselineScheduler:
         self._busy = busy
         self._turns = turns
         self._tick_s = tick_s
+        self._build_s = build_s
         self._stop = threading.Event()
         self._lock = threading.Lock()
         self._due_s: dict[str, float] = {}
         self._running: set[str] = set()
+        self._looked_s: dict[str, float] = {}
         self._pool = ThreadPoolExecutor(ROUNDS_AT_ONCE, thread_name_prefix="baseline")
         self._thread = threading.Thread(target=self._run, name="baseline", daemon=True)
 
@@ -85,15 +91,35 @@ class BaselineScheduler:
             new = [target for url, target in up.items() if url not in self._due_s]
         for target in new:
             self._set_due(target, now_s + self._first_s(target))
+        self._look_at_builds(up, now_s)
         for url, target in up.items():
             if self._due_s[url] <= now_s and url not in self._running and not self._busy(target.service):
                 with self._lock:
                     self._running.add(url)
                 self._pool.submit(self._round, target).add_done_callback(_report)
 
+    def _look_at_builds(self, up: Mapping[str, AllowedTarget], now_s: float) -> None:
+        """In the pool: a process that hangs must not hold up the others."""
+        for url in self._looked_s.keys() - up.keys():
+            del self._looked_s[url]
+        for url, target in up.items():
+            if url not in self._running and now_s - self._looked_s.get(url, -math.inf) >= self._build_s:
+                self._looked_s[url] = now_s
+                self._pool.submit(self._look_at_build, target).add_done_callback(_report)
+
+    def _look_at_build(self, target: AllowedTarget) -> None:
+        """A new build gets its first round as a new target does."""
+        before = look_at_build(self._store, target, self._stop)
+        if before is None:
+            return
+        log.info("new build", target=target.name, instance=target.instance, before=before.build_id)
+        due_s = time.monotonic() + self._settings.first.total_seconds()
+        with self._lock:
+            self._due_s[target.pprof_url] = min(due_s, self._due_s.get(target.pprof_url, due_s))
+
     def _first_s(self, target: AllowedTarget) -> float:
         """Seconds until the first round; after a restart of ours the schedule goes on where it was."""
-        first_s = self._settings.first.total_seconds()
+        first_s = self._settings.first.total_seconds() * random.uniform(1, 1 + JITTER)  # noqa: S311  not for secrets
         last = last_round(self._store, target.name, target.instance, "baseline")
         if last is None:
             return first_s
@@ -113,7 +139,8 @@ class BaselineScheduler:
                 self._running.discard(target.pprof_url)
 
     def _request(self) -> RoundRequest:
-        return RoundRequest(None, "baseline", tuple(self._settings.kinds), self._settings.seconds)
+        kinds = tuple(kind for kind in self._settings.kinds if kind != "trace")  # nothing compares traces
+        return RoundRequest(None, "baseline", kinds, self._settings.seconds)
 
     def _pause_s(self, got_something: bool) -> float:
         every_s = self._settings.every / timedelta(seconds=1)

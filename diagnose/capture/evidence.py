@@ -16,11 +16,12 @@ from diagnose.capture.kinds import PROFILE_KINDS, Basis, ProfileKind
 from diagnose.capture.ledger import Ledger, Step
 from diagnose.capture.wall import Polled
 from diagnose.errors import CaptureError
-from diagnose.model import Target
+from diagnose.model import Target, utc_now
 from diagnose.pprof.codec import encode
 from diagnose.pprof.profile import Profile
 from diagnose.pprof.subtract import subtract
 from diagnose.store.artefacts import save_artefact
+from diagnose.store.builds import see_build
 from diagnose.store.db import Store
 from diagnose.store.profiles import save_profile
 
@@ -41,12 +42,17 @@ class Evidence:
         name, phase = step
         kind = PROFILE_KINDS[name]
         if phase == "first":
+            if not self._first:
+                self._note_build(fetched.profile)
             self._first[name] = fetched.profile
         if phase == "again" and kind.grows:
             self._keep_growth(step, kind, fetched)
             return
         reason = reason or ("" if fetched.profile.samples else kind.when_empty)
         self._done(step, fetched.profile, fetched.body, kind.basis, reason)
+
+    def _note_build(self, profile: Profile) -> None:
+        see_build(self._store, self._target.service, self._target.instance, profile.build_id, utc_now())
 
     def _keep_growth(self, step: Step, kind: ProfileKind, fetched: Fetched) -> None:
         first = self._first.get(kind.name)

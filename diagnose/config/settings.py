@@ -233,8 +233,13 @@ class Reconcile(Section):
 
 
 class Baseline(Section):
-    first: Duration = Field(timedelta(seconds=60), description="First healthy capture, after a target is seen.")
+    first: Duration = Field(
+        timedelta(seconds=60), description="First healthy capture, after a target or a new build of it is seen."
+    )
     every: Duration = Field(timedelta(hours=1), description="Time between later ones.")
+    keep: Duration = Field(
+        timedelta(days=7), description="Age at which healthy profiles go; the last of each of two builds stay."
+    )
     kinds: list[Kind] = Field(
         ["cpu", "heap", "goroutine", "wall", "mutex", "block"], description="Profile kinds to take."
     )

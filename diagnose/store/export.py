@@ -53,6 +53,7 @@ STATEMENTS = (
     "frames",
     "functions",
     "captures",
+    "builds",
     "episodes",
     "alert_events",
     "messages",

@@ -122,6 +122,9 @@ INSERT INTO capture
 SELECT * FROM control.capture
 WHERE incident_id = $incident_id OR (incident_id IS NULL AND profile_id IN (SELECT unnest($profile_ids::VARCHAR[])))
 
+-- name: builds
+INSERT INTO build SELECT * FROM control.build WHERE service_name IN (SELECT unnest($services::VARCHAR[]))
+
 -- name: episodes
 INSERT INTO episode SELECT * FROM control.episode WHERE incident_id = $incident_id
 
