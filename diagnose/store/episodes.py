@@ -22,8 +22,11 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from diagnose.model import Alert, rfc3339
+
+News = Literal["began", "revived", "moved", "ended"]
 
 
 @dataclass
@@ -47,7 +50,12 @@ class Member:
 
 @dataclass
 class Period:
-    """One episode during the intake of one message."""
+    """
+    One episode during the intake of messages.
+
+    `news` is what the message at hand did to it, `has_changed` whether it must be written, `is_counted` whether its
+    incident knows that it fires.
+    """
 
     episode_id: str
     fingerprint: str
@@ -58,8 +66,9 @@ class Period:
     expires_at: datetime | None = None
     members: dict[str, Member] = field(default_factory=dict)
     is_new: bool = False
-    is_revived: bool = False
     has_changed: bool = False
+    is_counted: bool = False
+    news: set[News] = field(default_factory=set)
 
     @property
     def is_open(self) -> bool:
@@ -67,7 +76,13 @@ class Period:
 
     def revive(self) -> None:
         self.ends_at, self.ended_by = None, None
-        self.is_revived = self.has_changed = True
+        self._tell("revived")
+
+    def renew(self, expires_at: datetime | None) -> None:
+        """It was sent again without anything new: it ends later, unless it has ended already."""
+        if self.is_open and expires_at and self.expires_at and expires_at > self.expires_at:
+            self.expires_at = expires_at
+            self.has_changed = True
 
     def hear(self, alert: Alert, ended_at: datetime | None) -> None:
         """Take in a firing (*ended_at* None) or an end. The period ends when the last of its members has."""
@@ -77,11 +92,15 @@ class Period:
         self.members.setdefault(alert.fingerprint, Member()).hear(alert.starts_at, ended_at)
         if alert.starts_at < self.starts_at:
             self.starts_at = alert.starts_at
-            self.has_changed = True
+            self._tell("moved")
         ends = [member.ended_at for member in self.members.values() if member.ended_at]
         if ends and not any(member.fires for member in self.members.values()):
             self.ends_at = max(ends)
-            self.has_changed = True
+            self._tell("ended")
+
+    def _tell(self, news: News) -> None:
+        self.news.add(news)
+        self.has_changed = True
 
 
 class Periods:
@@ -115,6 +134,6 @@ class Periods:
     def _begin(self, starts_at: datetime) -> Period:
         """Two periods of one alert never start alike, so that names them."""
         name = hashlib.sha256(f"{self._fingerprint} {rfc3339(starts_at)}".encode()).hexdigest()[:16]
-        period = Period(f"ep-{name}", self._fingerprint, None, starts_at, None, is_new=True)
+        period = Period(f"ep-{name}", self._fingerprint, None, starts_at, None, is_new=True, news={"began"})
         self._periods.append(period)
         return period

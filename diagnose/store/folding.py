@@ -120,9 +120,7 @@ class Fold:
         found = [each for each in self.incidents.values() if each.status == "open" and each.is_of(group_id)]
         return next((each for each in found if each.group_id == group_id), found[0] if found else None)
 
-    def join(
-        self, key: IncidentKey, alert: Alert, received_at: datetime, *, quiet: timedelta
-    ) -> tuple[Folded, Change]:
+    def join(self, key: IncidentKey, alert: Alert, received_at: datetime, *, quiet: timedelta) -> tuple[Folded, Change]:
         """
         The incident a newly firing *alert* belongs to, and what that is to the incident.
 

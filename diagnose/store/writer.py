@@ -98,7 +98,7 @@ class Writer:
         """
         return self._result(self._put(_Entry(together, item, size_bytes)), wait_s)
 
-    def _result(self, future: Future[Any], wait_s: float) -> Any:
+    def _result(self, future: Future[Result], wait_s: float) -> Result:
         try:
             return future.result(timeout=wait_s)
         except FutureTimeout as err:

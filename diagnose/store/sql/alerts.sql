@@ -1,8 +1,8 @@
 -- Rows come in as JSON, one parameter for all of them: binding them one by one takes thirty times as long.
 
 -- name: known_events
--- Of the event keys in $keys those that are stored, with their episode, its incident and whether its end is inferred.
-SELECT alert_event.event_key, episode.episode_id, episode.incident_id, episode.ended_by
+-- Of the event keys in $keys those that are stored, each with its episode.
+SELECT event_key, episode_id, incident_id, episode.fingerprint, episode.starts_at, episode.ends_at, ended_by, expires_at
 FROM alert_event JOIN episode USING (episode_id)
 WHERE event_key IN (SELECT unnest(from_json($keys, '["UUID"]')));
 
@@ -22,27 +22,40 @@ WHERE episode_id IN (SELECT unnest(from_json($episodes, '["VARCHAR"]')))
 GROUP BY episode_id, fingerprint;
 
 -- name: find_incidents
--- The incidents of the $groups that are open or ended at $earliest or later; of one that was merged into another, that.
+-- The $incidents, and those of the $groups that are open or ended at $earliest or later; of one that was merged into
+-- another, that. With how many episodes fire, when the last of the others ended and the groups it took over.
 WITH asked AS (
-    SELECT incident_id, merged_into FROM incident
+    SELECT coalesce(merged_into, incident_id) AS incident_id, $earliest::TIMESTAMPTZ AS earliest FROM incident
     WHERE group_id IN (SELECT unnest(from_json($groups, '["VARCHAR"]')))
+    UNION ALL
+    SELECT unnest(from_json($incidents, '["VARCHAR"]')), NULL
+),
+wanted AS (SELECT incident_id, bool_or(earliest IS NULL) AS always, any_value(earliest) AS earliest FROM asked GROUP BY ALL),
+counted AS (
+    SELECT incident_id, count(*) FILTER (status = 'firing') AS firing, max(ends_at) AS last_ended_at
+    FROM episode WHERE incident_id IN (SELECT incident_id FROM wanted) GROUP BY incident_id
+),
+merged AS (
+    SELECT merged_into AS incident_id, list(group_id) AS taken_over
+    FROM incident WHERE merged_into IS NOT NULL GROUP BY merged_into
 )
 SELECT incident_id, group_id, service_name, status, title, severity, started_at, ended_at, opened_at,
-    coalesce((SELECT list(merged.group_id) FROM incident AS merged WHERE merged.merged_into = incident.incident_id), [])
-        AS taken_over
-FROM incident
-WHERE incident_id IN (SELECT coalesce(merged_into, incident_id) FROM asked)
-  AND (status = 'open' OR ended_at >= $earliest);
+    coalesce(taken_over, []) AS taken_over, coalesce(firing, 0) AS firing, last_ended_at
+FROM incident JOIN wanted USING (incident_id) LEFT JOIN counted USING (incident_id) LEFT JOIN merged USING (incident_id)
+WHERE always OR status = 'open' OR ended_at >= earliest;
 
--- name: known_incident
-SELECT incident_id FROM incident WHERE incident_id = $incident_id;
+-- name: known_incidents
+SELECT incident_id FROM incident
+WHERE incident_id IN (SELECT unnest(from_json($incidents, '["VARCHAR"]')));
 
--- name: save_message
+-- name: save_messages
+-- $bodies in the order of $rows.
 INSERT INTO message BY NAME
-SELECT $message_id AS message_id, $source AS source, $group_key AS group_key, $receiver AS receiver, $status AS status,
-    $external_url AS external_url, $notification_reason AS notification_reason,
-    $route_labels::JSON::MAP(VARCHAR, VARCHAR) AS route_labels, $truncated_alerts AS truncated_alerts,
-    $received_at::TIMESTAMPTZ AS received_at, $body::BLOB AS body;
+SELECT one.*, body FROM (SELECT unnest(from_json($rows, '[{
+    "message_id": "VARCHAR", "source": "VARCHAR", "group_key": "VARCHAR", "receiver": "VARCHAR", "status": "VARCHAR",
+    "external_url": "VARCHAR", "notification_reason": "VARCHAR", "route_labels": "MAP(VARCHAR, VARCHAR)",
+    "truncated_alerts": "INTEGER", "received_at": "TIMESTAMPTZ"
+}]')) AS one, unnest($bodies::BLOB[]) AS body);
 
 -- name: save_events
 INSERT INTO alert_event BY NAME
@@ -71,17 +84,11 @@ FROM (SELECT unnest(from_json($rows, '[{
 }]'), recursive := true)) AS one
 WHERE episode.episode_id = one.episode_id;
 
--- name: renew_episodes
--- An alert that was sent again without anything new: it ends later, unless it has ended already.
-UPDATE episode SET expires_at = one.expires_at
-FROM (SELECT unnest(from_json($rows, '[{"episode_id": "VARCHAR", "expires_at": "TIMESTAMPTZ"}]'), recursive := true)) AS one
-WHERE episode.episode_id = one.episode_id AND episode.status = 'firing' AND episode.expires_at < one.expires_at;
-
 -- name: save_incidents
 INSERT INTO incident BY NAME
 SELECT one.*, 0 AS revision FROM (SELECT unnest(from_json($rows, '[{
     "incident_id": "VARCHAR", "group_id": "VARCHAR", "status": "VARCHAR", "title": "VARCHAR",
-    "service_name": "VARCHAR", "severity": "VARCHAR", "started_at": "TIMESTAMPTZ", "opened_at": "TIMESTAMPTZ"
+    "service_name": "VARCHAR", "severity": "VARCHAR", "started_at": "TIMESTAMPTZ", "ended_at": "TIMESTAMPTZ", "opened_at": "TIMESTAMPTZ"
 }]')) AS one);
 
 -- name: change_incidents
@@ -92,17 +99,6 @@ FROM (SELECT unnest(from_json($rows, '[{
     "started_at": "TIMESTAMPTZ", "ended_at": "TIMESTAMPTZ"
 }]'), recursive := true)) AS one
 WHERE incident.incident_id = one.incident_id;
-
--- name: lower_starts
--- Incidents began when the first of their alerts did. Answers those that moved.
-UPDATE incident SET started_at = moved.started_at
-FROM (
-    SELECT incident_id, min(starts_at) AS started_at FROM episode
-    WHERE episode_id IN (SELECT unnest(from_json($episodes, '["VARCHAR"]')))
-    GROUP BY incident_id
-) AS moved
-WHERE incident.incident_id = moved.incident_id AND incident.started_at > moved.started_at
-RETURNING incident.incident_id, incident.started_at;
 
 -- name: resolve_incidents
 -- Of the $incidents those open ones whose episodes have all ended are resolved, and answered.
