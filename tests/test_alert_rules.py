@@ -14,7 +14,7 @@ import yaml
 
 from demo.rules import DEMO, FOLDER, PRODUCTION, render_rules
 from demo.tools import Tools
-from diagnose.capture.kinds import PROFILE_KINDS
+from diagnose.kinds import PROFILE_KINDS
 from diagnose.telemetry import REGISTRY
 
 FILES = sorted(FOLDER.glob("*.yaml"))

@@ -10,12 +10,12 @@ import pytest
 
 from diagnose.capture.fetch import Connection, Fetched, Interrupted, Limits, ProfilerBusy, TooManySeconds, fetch
 from diagnose.capture.index import Index
-from diagnose.capture.kinds import PROFILE_KINDS
 from diagnose.capture.network import Unreachable
 from diagnose.capture.targets import AllowedTarget
 from diagnose.capture.wall import Polled, interval_s, is_cheap, poll
 from diagnose.config import Authorization, Client
 from diagnose.errors import CaptureError
+from diagnose.kinds import PROFILE_KINDS
 from diagnose.pprof.wall import WallProfile
 from tests.fake_upstreams import FakeServer, Reply, profile_bytes, serving
 from tests.pprof.small import goroutines

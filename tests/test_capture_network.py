@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 import pytest
 
 from diagnose.capture.fetch import Connection, fetch
-from diagnose.capture.kinds import PROFILE_KINDS
 from diagnose.capture.network import Unreachable, allowed_address
 from diagnose.errors import CaptureError
+from diagnose.kinds import PROFILE_KINDS
 from diagnose.model import Target
 from tests.fake_upstreams import FakeServer, Reply, profile_bytes, serving
 

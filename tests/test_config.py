@@ -5,10 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from diagnose.capture.kinds import PROFILE_KINDS
 from diagnose.config import Settings, load_settings, parse_duration, parse_size
 from diagnose.config.units import format_duration, format_size
-from diagnose.config.values import KINDS
 from diagnose.errors import ConfigError
 
 DATA = Path(__file__).parent / "data" / "config"
@@ -121,10 +119,6 @@ sinks:
 )
 def test_a_mistake_is_named(tmp_path, text, said):
     assert said in "\n".join(mistakes(tmp_path, text))
-
-
-def test_the_kinds_that_may_be_set_are_those_that_can_be_captured():
-    assert set(PROFILE_KINDS) == set(KINDS)
 
 
 def test_a_missing_file_is_a_mistake_too(tmp_path):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from diagnose.capture.fetch import Connection, fetch
-from diagnose.capture.kinds import ProfileKind
 from diagnose.errors import CaptureError
+from diagnose.kinds import ProfileKind
 from diagnose.model import Target, utc_now
 from diagnose.store.builds import Build, see_build
 from diagnose.store.db import Store

@@ -12,10 +12,10 @@ What becomes of fetched profiles: stored as they are, and what grew between two 
 from __future__ import annotations
 
 from diagnose.capture.fetch import Fetched
-from diagnose.capture.kinds import PROFILE_KINDS, Basis, ProfileKind
 from diagnose.capture.ledger import Ledger, Step
 from diagnose.capture.wall import Polled
 from diagnose.errors import CaptureError
+from diagnose.kinds import PROFILE_KINDS, Basis, ProfileKind
 from diagnose.model import Target, utc_now
 from diagnose.pprof.codec import encode
 from diagnose.pprof.profile import Profile

@@ -18,12 +18,12 @@ from datetime import datetime
 from typing import Self, TypeVar
 from urllib.parse import SplitResult, urlencode, urlsplit
 
-from diagnose.capture.kinds import PROFILE_KINDS, ProfileKind
 from diagnose.capture.network import Resolver, Unreachable, allowed_address, resolve
 from diagnose.capture.targets import AllowedTarget
 from diagnose.config import Client
 from diagnose.credentials import request_headers, tls_context
 from diagnose.errors import CaptureError, DecodeError
+from diagnose.kinds import PROFILE_KINDS, ProfileKind
 from diagnose.model import Target, utc_now
 from diagnose.pprof.codec import decode
 from diagnose.pprof.profile import Profile

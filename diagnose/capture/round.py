@@ -29,13 +29,13 @@ from diagnose.capture.fetch import (
     fetch_trace,
 )
 from diagnose.capture.index import INDEX
-from diagnose.capture.kinds import PROFILE_KINDS
 from diagnose.capture.ledger import Ledger, Phase, RoundRequest, Step
 from diagnose.capture.limits import polling_ended, recent_captures, seconds_left, was_left_alone, why_not
 from diagnose.capture.locks import TURNS, Interruption, Turns
 from diagnose.capture.network import Unreachable
 from diagnose.capture.wall import BUSY_COST, COST, TOO_SLOW_S, is_cheap, poll, too_slow
 from diagnose.errors import CaptureError, DiagnoseError
+from diagnose.kinds import PROFILE_KINDS
 from diagnose.model import Capture, Target
 from diagnose.pprof.profile import Profile
 from diagnose.store.db import Store

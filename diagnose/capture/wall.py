@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from statistics import median
 
 from diagnose.capture.fetch import Connection, fetch
-from diagnose.capture.kinds import PROFILE_KINDS
 from diagnose.errors import CaptureError
+from diagnose.kinds import PROFILE_KINDS
 from diagnose.pprof.profile import Profile
 from diagnose.pprof.wall import WallProfile, combine
 

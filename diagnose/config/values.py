@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, ValidationInfo
 
+from diagnose.kinds import PROFILE_KINDS
 from diagnose.matchers import parse_matcher
 
-KINDS = ("goroutine", "goroutineleak", "heap", "allocs", "mutex", "block", "cpu", "wall", "trace")
 PPROF_PLACEHOLDERS = ("host", "port", "address")
 
 
@@ -99,8 +99,8 @@ def _network(text: str) -> str:
 
 
 def _kind(text: str) -> str:
-    if text not in KINDS:
-        hint = suggestion(text, list(KINDS)) or f"; there are {', '.join(KINDS)}"
+    if text not in PROFILE_KINDS:
+        hint = suggestion(text, list(PROFILE_KINDS)) or f"; there are {', '.join(PROFILE_KINDS)}"
         raise ValueError(f"unknown profile kind {text!r}{hint}")
     return text
 

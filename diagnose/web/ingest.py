@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from diagnose.capture.kinds import PROFILE_KINDS, Basis
+from diagnose.kinds import PROFILE_KINDS, Basis
 from diagnose.errors import StoreBusy
 from diagnose.model import utc_now
 from diagnose.pprof.pool import SHARED as PARSERS
