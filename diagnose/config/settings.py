@@ -113,6 +113,9 @@ class Redaction(Section):
 
 
 class Ingest(Section):
+    decoder: Literal["columns", "objects"] = Field(
+        "columns", description="How protobuf is read: many rows at once (ptars), or one by one, slower, same rows."
+    )
     max_body_bytes: Size = Field(33_554_432, ge=1024, description="Largest OTLP or profile body, inflated.")
     webhook_max_bytes: Size = Field(67_108_864, ge=1024, description="Largest webhook body.")
     queue_bytes: Size = Field(268_435_456, ge=1024, description="Most telemetry that may wait for the database.")

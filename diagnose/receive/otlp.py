@@ -1,14 +1,18 @@
 """
-OTLP/HTTP: request bodies → batches the store takes, and the answer to them.
+OTLP: request bodies → batches the store takes, and the answer to them.
 
 Protobuf and JSON. What cannot be kept is refused one by one and counted by reason; the rest of the request is stored,
 and the answer says so (`partial_success`). Source: opentelemetry-proto, docs/specification.md, "OTLP/HTTP".
+
+Protobuf is read in one of two ways that make the same rows: `columns` (ptars and Arrow kernels; nothing happens per
+span in Python) or `objects` (protobuf's own classes), six times slower, which also takes what the first finds unusual.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TypeVar
+from contextlib import suppress
+from typing import Literal, TypeVar
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import DecodeError as ProtobufError
@@ -26,6 +30,8 @@ from diagnose.errors import DecodeError
 from diagnose.receive.otlp_json import parse_json
 from diagnose.receive.otlp_metrics import read_metrics
 from diagnose.receive.otlp_spans import read_spans
+from diagnose.receive.span_columns import read_span_columns
+from diagnose.receive.wire import UnusualError
 from diagnose.redact import KEEP_ALL, Redactor
 from diagnose.store.metrics import MetricBatch
 from diagnose.store.received import body_id
@@ -34,15 +40,22 @@ from diagnose.store.spans import SpanBatch
 PROTOBUF = "application/x-protobuf"
 JSON = "application/json"
 Request = TypeVar("Request", bound=Message)
+Decoder = Literal["columns", "objects"]
 
 
-def decode_traces(body: bytes, content_type: str, redact: Redactor | None = None) -> SpanBatch:
+def decode_traces(
+    body: bytes, content_type: str, redact: Redactor | None = None, decoder: Decoder = "columns"
+) -> SpanBatch:
     """
     The spans of an ExportTraceServiceRequest, already inflated. Raises DecodeError when the body is none.
 
     The field of the error is `Content-Type` when that is neither PROTOBUF nor JSON.
     """
-    return read_spans(_parse(body, content_type, ExportTraceServiceRequest()), redact or KEEP_ALL, body_id(body))
+    redactor, number = redact or KEEP_ALL, body_id(body)
+    if decoder == "columns" and media_type(content_type) == PROTOBUF:
+        with suppress(UnusualError):
+            return read_span_columns(body, redactor, number)
+    return read_spans(_parse(body, content_type, ExportTraceServiceRequest()), redactor, number)
 
 
 def decode_metrics(body: bytes, content_type: str, redact: Redactor | None = None) -> MetricBatch:

@@ -34,14 +34,14 @@ class AttributeReader:
             name = pair.key
             action = self._action(name)
             if action is None:
-                texts[name] = pair.value.string_value or self._text(pair.value)
+                texts[name] = pair.value.string_value or self.text(pair.value)
             elif action == "mask":
                 texts[name] = MASK
             else:
                 texts.pop(name, None)
         return texts
 
-    def _text(self, value: AnyValue) -> str | None:
+    def text(self, value: AnyValue) -> str | None:
         plain = self._plain(value)
         if plain is None or isinstance(plain, str):
             return plain

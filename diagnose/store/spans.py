@@ -57,7 +57,7 @@ SPANS = pa.schema(
 @dataclass(frozen=True)
 class SpanBatch:
     """
-    The spans of one request as the rows of the tables `live_span` and `resource` (schemas SPANS and resources.RESOURCES).
+    The spans of one request as the rows of the tables `live_span` (SPANS) and `resource` (resources.RESOURCES).
 
     `refused` counts what could not be kept, by reason. `body_id` tells the request from others (received.body_id).
     """

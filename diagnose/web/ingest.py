@@ -7,8 +7,8 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import UnsupportedMediaType
 
-from diagnose.kinds import PROFILE_KINDS, Basis
 from diagnose.errors import StoreBusy
+from diagnose.kinds import PROFILE_KINDS, Basis
 from diagnose.model import utc_now
 from diagnose.pprof.pool import SHARED as PARSERS
 from diagnose.receive.alertmanager import decode
@@ -81,7 +81,9 @@ def traces() -> Response:
     """OTLP/HTTP spans; 200 once they are durable."""
     context = current_context()
     with context.ingest_slots.one():
-        batch = decode_traces(_otlp_body(), request.content_type or "", context.redactor)
+        batch = decode_traces(
+            _otlp_body(), request.content_type or "", context.redactor, context.service.settings.ingest.decoder
+        )
         save_spans(context.service.store, batch)
         return _otlp_answer(encode_response(batch, request.content_type or ""))
 
