@@ -84,13 +84,39 @@ def _members(cursor: duckdb.DuckDBPyConnection, episodes: Sequence[str]) -> Mapp
 def _known_incidents(
     cursor: duckdb.DuckDBPyConnection, fresh: Sequence[tuple[Message, Arrival]], known: Mapping[str, Period]
 ) -> list[Folded]:
-    """Those that new alerts may join, and those of the known episodes."""
+    """Those that new alerts may join, and those of the known episodes. Only an end asks how many others fire."""
+    groups = sorted({arrival.key.group_id for _, arrival in fresh if arrival.key})
     asked = {
-        "groups": as_json(sorted({arrival.key.group_id for _, arrival in fresh if arrival.key})),
-        "incidents": as_json(sorted({each.incident_id for each in known.values() if each.incident_id})),
+        "groups": as_json(groups),
         "earliest": min(arrival.alert.starts_at - message.quiet for message, arrival in fresh),
     }
-    return [Folded(**row) for row in fetch(cursor, SQL["find_incidents"], asked)]
+    rows = fetch(cursor, SQL["incidents_of_groups"], asked) if groups else []
+    found = {row["incident_id"]: row for row in rows}
+    missing = {each.incident_id for each in known.values()} | {row["merged_into"] for row in rows}
+    if missing := missing - found.keys() - {None}:
+        by_id = {"incidents": as_json(sorted(missing))}
+        found |= {row["incident_id"]: row for row in fetch(cursor, SQL["incidents_by_id"], by_id)}
+    incidents = _folded(found.values())
+    if any(arrival.ended_at for _, arrival in fresh):
+        _count(cursor, incidents)
+    return list(incidents.values())
+
+
+def _folded(rows: Iterable[dict[str, Any]]) -> dict[str, Folded]:
+    """One that was merged into another is that one, for its group too."""
+    merged = [(row.pop("merged_into"), row) for row in rows]
+    incidents = {row["incident_id"]: Folded(**row) for _, row in merged}
+    for into, row in merged:
+        if into in incidents:
+            incidents[into].taken_over.append(row["group_id"])
+            del incidents[row["incident_id"]]
+    return incidents
+
+
+def _count(cursor: duckdb.DuckDBPyConnection, incidents: Mapping[str, Folded]) -> None:
+    for row in fetch(cursor, SQL["count_firing"], {"incidents": as_json(list(incidents))}):
+        incident = incidents[row["incident_id"]]
+        incident.firing, incident.last_ended_at = row["firing"], row["last_ended_at"]
 
 
 def _free_ids(cursor: duckdb.DuckDBPyConnection) -> Iterator[str]:

@@ -96,7 +96,8 @@ class Writer:
 
         It answers a result for each. Its items come before or after jobs of other kinds that wait with them.
         """
-        return self._result(self._put(_Entry(together, item, size_bytes)), wait_s)
+        future: Future[Result] = self._put(_Entry(together, item, size_bytes))
+        return self._result(future, wait_s)
 
     def _result(self, future: Future[Result], wait_s: float) -> Result:
         try:

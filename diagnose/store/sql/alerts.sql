@@ -21,28 +21,22 @@ FROM alert_event
 WHERE episode_id IN (SELECT unnest(from_json($episodes, '["VARCHAR"]')))
 GROUP BY episode_id, fingerprint;
 
--- name: find_incidents
--- The $incidents, and those of the $groups that are open or ended at $earliest or later; of one that was merged into
--- another, that. With how many episodes fire, when the last of the others ended and the groups it took over.
-WITH asked AS (
-    SELECT coalesce(merged_into, incident_id) AS incident_id, $earliest::TIMESTAMPTZ AS earliest FROM incident
-    WHERE group_id IN (SELECT unnest(from_json($groups, '["VARCHAR"]')))
-    UNION ALL
-    SELECT unnest(from_json($incidents, '["VARCHAR"]')), NULL
-),
-wanted AS (SELECT incident_id, bool_or(earliest IS NULL) AS always, any_value(earliest) AS earliest FROM asked GROUP BY ALL),
-counted AS (
-    SELECT incident_id, count(*) FILTER (status = 'firing') AS firing, max(ends_at) AS last_ended_at
-    FROM episode WHERE incident_id IN (SELECT incident_id FROM wanted) GROUP BY incident_id
-),
-merged AS (
-    SELECT merged_into AS incident_id, list(group_id) AS taken_over
-    FROM incident WHERE merged_into IS NOT NULL GROUP BY merged_into
-)
-SELECT incident_id, group_id, service_name, status, title, severity, started_at, ended_at, opened_at,
-    coalesce(taken_over, []) AS taken_over, coalesce(firing, 0) AS firing, last_ended_at
-FROM incident JOIN wanted USING (incident_id) LEFT JOIN counted USING (incident_id) LEFT JOIN merged USING (incident_id)
-WHERE always OR status = 'open' OR ended_at >= earliest;
+-- name: incidents_of_groups
+-- The incidents of the $groups that are open, ended at $earliest or later, or were merged into another.
+SELECT incident_id, group_id, service_name, status, title, severity, started_at, ended_at, opened_at, merged_into
+FROM incident
+WHERE group_id IN (SELECT unnest(from_json($groups, '["VARCHAR"]')))
+  AND (status = 'open' OR ended_at >= $earliest OR merged_into IS NOT NULL);
+
+-- name: incidents_by_id
+SELECT incident_id, group_id, service_name, status, title, severity, started_at, ended_at, opened_at, merged_into
+FROM incident WHERE incident_id IN (SELECT unnest(from_json($incidents, '["VARCHAR"]')));
+
+-- name: count_firing
+-- Of the $incidents: how many episodes fire, and when the last of the others ended.
+SELECT incident_id, count(*) FILTER (status = 'firing') AS firing, max(ends_at) AS last_ended_at
+FROM episode WHERE incident_id IN (SELECT unnest(from_json($incidents, '["VARCHAR"]')))
+GROUP BY incident_id;
 
 -- name: known_incidents
 SELECT incident_id FROM incident
