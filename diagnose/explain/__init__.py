@@ -10,29 +10,35 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from diagnose.explain.change import find_change
 from diagnose.explain.coverage import find_gaps
 from diagnose.explain.downstream import find_downstream
 from diagnose.explain.errors import find_errors
 from diagnose.explain.evidence import Evidence
 from diagnose.explain.gc import find_gc
 from diagnose.explain.hot_code import find_hot_code
+from diagnose.explain.instance import find_instance
 from diagnose.explain.latency import find_latency
 from diagnose.explain.leak import find_leak
 from diagnose.explain.lock import find_lock
 from diagnose.explain.memory import find_memory
 from diagnose.explain.ranking import rank
 from diagnose.explain.result import Result
+from diagnose.explain.retry_storm import find_retry_storm
 from diagnose.explain.waiting import find_waiting
 from diagnose.model import Finding, Note
 from diagnose.store.db import Store
 
 Detector = Callable[[Evidence], Result]
 DETECTORS: tuple[Detector, ...] = (
+    find_change,
     find_hot_code,
+    find_instance,
     find_leak,
     find_memory,
     find_lock,
     find_downstream,
+    find_retry_storm,
     find_errors,
     find_latency,
     find_waiting,

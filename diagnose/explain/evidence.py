@@ -25,6 +25,7 @@ SICK = timedelta(minutes=15)
 MARGINS_S = (60, 30, 10, 0)
 ENOUGH_REQUESTS = 50
 MOST_HEALTHY = 8
+RECENT_BUILD = timedelta(minutes=30)  # before the incident; a build that is older was healthy for a while
 DURING = ("alert", "manual")
 LABELLED_KINDS = ("cpu", "wall", "goroutine", "goroutineleak")
 Found = TypeVar("Found")
@@ -73,6 +74,16 @@ class Pair:
     @property
     def profile_ids(self) -> tuple[str, ...]:
         return (self.during.profile_id, *([self.before.profile_id] if self.before else []))
+
+
+@dataclass(frozen=True)
+class NewBuild:
+    """A build that appeared on an instance; `previous` ran there before, else elsewhere in the service."""
+
+    instance: str
+    build_id: str
+    first_seen: datetime
+    previous: str
 
 
 @dataclass(frozen=True)
@@ -168,16 +179,51 @@ class Evidence:
         )
         return pairs
 
+    @property
+    def new_builds(self) -> list[NewBuild]:
+        """Those that appeared shortly before the incident or within it, the first one first."""
+        found: list[NewBuild] = self._remember(
+            "builds", lambda: [NewBuild(**row) for row in self.ask_for_builds().rows]
+        )
+        return found
+
+    def ask_for_builds(self) -> Answer:
+        return self.ask(
+            "change",
+            "new_builds",
+            service=self.incident.service_name,
+            since=self.incident.started_at - RECENT_BUILD,
+            until=self.sick.until,
+        )
+
     def _baseline(self, during: ProfileRef) -> ProfileRef | None:
-        """Rather one from a minute before the incident than one from within it: an alert takes its time to fire."""
+        """
+        Rather one from a minute before the incident than one from within it: an alert takes its time to fire.
+
+        Of a build that is new, what the one before it did in health: it may have been sick since it was started.
+        """
         start = self.incident.started_at
+        is_new = any((each.instance, each.build_id) == (during.instance, during.build_id) for each in self.new_builds)
         found: list[ProfileRef] = []
-        for before in (start - timedelta(minutes=1), start):
-            ids = baseline_profiles(
-                self.store, during.service_name, during.instance, during.kind, during.basis, before=before
-            )
-            found += [ProfileRef(**self.ask("evidence", "profile", profile=each).rows[0]) for each in ids]
+        for other_build in (True, False) if is_new else (False,):
+            for before in (start - timedelta(minutes=1), start):
+                found += self._healthy(during, before, besides=during.build_id if other_build else None)
+        if is_new and found:
+            return found[0]
         return next((each for each in found if each.instance == during.instance), found[0] if found else None)
+
+    def _healthy(self, during: ProfileRef, before: datetime, *, besides: str | None) -> list[ProfileRef]:
+        """The newest healthy profile from before then, of another build than *besides*; its own instance's first."""
+        ids = baseline_profiles(
+            self.store,
+            during.service_name,
+            during.instance,
+            during.kind,
+            during.basis,
+            before=before,
+            besides_build=besides,
+        )
+        return [ProfileRef(**self.ask("evidence", "profile", profile=each).rows[0]) for each in ids]
 
     def healthy_like(self, pair: Pair) -> tuple[str, ...]:
         """

@@ -5,11 +5,14 @@ The order of findings. The first one is the verdict.
 what was added over what there is now, in the unit the detector measures.
 
     hot_code    CPU per second the function gained, of all CPU per second now
+    change      the same since a new build; that requests got slower then   × 0.6: it may be a coincidence
+    instance    the same against a healthy instance                          × 0.9: the function itself comes first
     memory      live bytes the allocation site gained, of all live bytes now
     leak        goroutines the group gained, of all goroutines now      × 0.6 while only one snapshot says so
     lock        waiting the holder gained, of all waiting now            × w/(w + 0.05), w seconds of waiting per second
     gc          collector's CPU per second gained, of all CPU now
     errors      failures that begin in the span, of all failures         × 0.5 if it timed out: slowness, not a fault
+    retry_storm requests that repeat a failing call, of all requests
     downstream  time per slow request added there, of its duration       × 0.9: why it is slow is not seen from here
     latency     the same for one span of the service itself              × 0.75: a span says where, not why
     waiting     time of requests added in the function, of all           × 0.6: that goroutines wait may be normal
@@ -22,7 +25,8 @@ Then:
    function runs in which span.
 3. A second finding on the same function is further evidence for the first, and comes after it in the same way. Seeing
    goroutines wait in a function that a heavier finding names already adds nothing and is left out.
-4. By weight; what explains less than a twentieth is left out; at most six.
+4. Failures of what a retry storm repeats come after it: they are why it began, it is why they go on.
+5. By weight; what explains less than a twentieth is left out; at most six.
 
 **Worked example**, a CPU fault in `shop.(*PriceMatcher).compareEveryPair`, which span `price.match` runs:
 
@@ -56,7 +60,7 @@ def rank(evidence: Evidence, findings: Iterable[Finding]) -> list[Finding]:
     """*findings* in their order, with `rank` 1, 2, … and the weights they were ordered by."""
     weighed = [replace(each, weight=min(1.0, each.weight * _certainty(each))) for each in findings]
     ordered = sorted(weighed, key=_order)
-    linked = _link_spans(evidence, _link_functions(_without_repeats(ordered)))
+    linked = _link_spans(evidence, _link_functions(_link_storm(_without_repeats(ordered))))
     kept = [each for each in sorted(linked, key=_order) if each.weight >= SMALLEST_WEIGHT]
     return [replace(each, rank=rank_) for rank_, each in enumerate(kept[:MOST], start=1)]
 
@@ -78,6 +82,15 @@ def _without_repeats(ordered: list[Finding]) -> list[Finding]:
             continue
         kept.append(finding)
     return kept
+
+
+def _link_storm(ordered: list[Finding]) -> list[Finding]:
+    """Rule 4."""
+    storm = next((each for each in ordered if each.kind == "retry_storm"), None)
+    if storm is None or storm.confidence == "hint":
+        return ordered
+    text = "Such calls are repeated, see above."
+    return [_after(each, storm, text) if each.kind in ("errors", "downstream") else each for each in ordered]
 
 
 def _link_functions(ordered: list[Finding]) -> list[Finding]:

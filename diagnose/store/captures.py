@@ -102,12 +102,21 @@ def last_incident(store: Store, target: str, instance: str, trigger: Trigger, be
 
 
 def baseline_profiles(
-    store: Store, service: str, instance: str | None, kind: str, basis: str, *, before: datetime, limit: int = 1
+    store: Store,
+    service: str,
+    instance: str | None,
+    kind: str,
+    basis: str,
+    *,
+    before: datetime,
+    limit: int = 1,
+    besides_build: str | None = None,
 ) -> list[str]:
     """
     Ids of profiles of *service* in health that started before *before*: *instance*'s first, each newest first.
 
-    Healthy is what the schedule took and what was taken after an incident had ended.
+    Healthy is what the schedule took and what was taken after an incident had ended. Profiles of the build
+    *besides_build* are left out.
     """
     values = {
         "service": service,
@@ -116,5 +125,6 @@ def baseline_profiles(
         "basis": basis,
         "before": before,
         "limit": limit,
+        "besides_build": besides_build,
     }
     return [row["profile_id"] for row in store.rows(SQL["baseline_profiles"], values)]

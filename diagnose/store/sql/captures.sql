@@ -59,6 +59,7 @@ WHERE target = $target AND service_instance_id = $instance AND "trigger" = $trig
 -- Profiles taken in health, by the schedule or after an incident, before $before: those of $instance first, newest first.
 SELECT profile_id FROM profile
 WHERE service_name = $service AND kind = $kind AND basis = $basis AND started_at < $before
+  AND ($besides_build::VARCHAR IS NULL OR build_id <> $besides_build)
   AND (capture_id IN (SELECT capture_id FROM capture WHERE "trigger" IN ('baseline', 'resolved'))
        OR profile_id IN (SELECT profile_id FROM capture WHERE "trigger" IN ('baseline', 'resolved') AND status = 'done'))
 ORDER BY coalesce(service_instance_id = $instance, false) DESC, started_at DESC
