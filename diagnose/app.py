@@ -1,32 +1,38 @@
 """
 Builds everything once from the settings, starts it in order and stops it in reverse.
 
-    store → outbox → pipeline (takes up what a crash left) → baseline scheduler → web
+    store → outbox → pipeline (takes up what a crash left) → baseline scheduler → reconciler → web
 """
 
 from __future__ import annotations
 
+import queue
 import shutil
 import signal
 import sys
 import threading
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from functools import partial
 from pathlib import Path
 from types import FrameType
-from typing import Self
+from typing import Any, Self
 
 from diagnose.capture.baseline import BaselineScheduler
 from diagnose.capture.targets import TargetDirectory
-from diagnose.config import Settings
+from diagnose.config import Reloaded, Settings, combine
+from diagnose.errors import ConfigError
 from diagnose.model import Accepted, AlertGroup
 from diagnose.notify import make_sink
 from diagnose.notify.outbox import Outbox
 from diagnose.pipeline import Pipeline
+from diagnose.planning import dry_run
 from diagnose.prometheus import Prometheus
 from diagnose.query.pool import WorkerPool
 from diagnose.query.question import Limits, QueryAnswer, Question
+from diagnose.reconcile.reconciler import Reconciler
 from diagnose.store.db import Store
-from diagnose.store.incidents import open_incidents
+from diagnose.store.incidents import count_open, open_incidents
 from diagnose.store.snapshots import Snapshots
 from diagnose.telemetry import DISK_FREE, OPEN_INCIDENTS, QUEUE_JOBS, READY, get_logger
 from diagnose.web import create_app
@@ -38,16 +44,26 @@ MIN_DISK_FREE_BYTES = 64 * 1024 * 1024
 
 
 class Service:
-    """The running service; what the web needs of it is `web.service.Service`."""
+    """
+    The running service; what the web needs of it is `web.service.Service`.
 
-    def __init__(self, settings: Settings) -> None:
+    *load* reads the settings again for `reload`; `on_reload` is called with them once they are in effect.
+    """
+
+    def __init__(self, settings: Settings, load: Callable[[], Settings] | None = None) -> None:
         self.settings = settings
+        self.on_reload: Callable[[Settings], None] = lambda _: None
+        self._load = load or (lambda: self.settings)
+        self._reloading = threading.Lock()
         self.store = Store.open(settings.store.path, queue_bytes=settings.ingest.queue_bytes)
         prometheus = [Prometheus(server) for server in settings.prometheus]
         self.directory = TargetDirectory(settings, prometheus)
         self.outbox = Outbox(self.store, [make_sink(sink) for sink in settings.sinks])
         self.pipeline = Pipeline(self.store, settings, prometheus, self.directory, self.outbox)
         self.baselines = BaselineScheduler(self.store, self.directory, settings, self._is_sick)
+        self.reconciler = Reconciler(
+            self.store, settings, accept=self.pipeline.receive, conclude=self.pipeline.conclude_soon
+        )
         self.snapshots = Snapshots(self.store)
         self.queries = WorkerPool(settings.sql.workers)
 
@@ -56,10 +72,12 @@ class Service:
         self.outbox.start()
         self.pipeline.resume()
         self.baselines.start()
+        self.reconciler.start()
         self.queries.start()
 
     def stop(self) -> None:
         """Everything that was acknowledged is committed when this returns."""
+        self.reconciler.stop()
         self.baselines.stop()
         self.pipeline.stop()
         self.outbox.stop()
@@ -76,7 +94,50 @@ class Service:
 
     def accept_alerts(self, group: AlertGroup) -> Accepted:
         """Returns after the commit. Raises StoreBusy when that did not happen in time."""
-        return self.pipeline.receive(group)
+        accepted = self.pipeline.receive(group)
+        if group.truncated_alerts:
+            self.reconciler.wake()  # to take in what was left out
+        return accepted
+
+    def dry_run(self, group: AlertGroup) -> list[dict[str, Any]]:
+        """What would be done about each alert and why. Nothing is stored, asked of a process or delivered."""
+        return dry_run(group, self.settings, self.directory, self.store)
+
+    def close_incident(self, incident_id: str, why: str) -> None:
+        self.pipeline.close(incident_id, why)
+
+    def merge_incidents(self, into: str, taken: Sequence[str]) -> None:
+        self.pipeline.merge(into, taken)
+
+    def split_incident(self, incident_id: str, episodes: Sequence[str]) -> str:
+        return self.pipeline.split(incident_id, episodes)
+
+    def reload(self) -> Reloaded:
+        """Read the settings again and put them into effect. Raises ConfigError; then the old ones stay."""
+        with self._reloading:
+            settings, reloaded = combine(self.settings, self._load())
+            if reloaded.changed:
+                self._use(settings, set(reloaded.changed))
+            log.info(
+                "settings reloaded",
+                changed=", ".join(reloaded.changed) or "nothing",
+                needs_restart=", ".join(reloaded.needs_restart) or "nothing",
+            )
+            return reloaded
+
+    def _use(self, settings: Settings, changed: AbstractSet[str]) -> None:
+        sinks = [make_sink(sink) for sink in settings.sinks]
+        prometheus = [Prometheus(server) for server in settings.prometheus]
+        self.directory = TargetDirectory(settings, prometheus)
+        self.settings = settings
+        self.outbox.use(sinks)
+        self.pipeline.use(settings, prometheus, self.directory)
+        self.reconciler.use(settings)
+        if changed & {"prometheus", "targets", "baseline"}:
+            self.baselines.stop()
+            self.baselines = BaselineScheduler(self.store, self.directory, settings, self._is_sick)
+            self.baselines.start()
+        self.on_reload(settings)
 
     def run_sql(self, question: Question, *, who: str | None, client: int | None) -> QueryAnswer:
         """A reader's SQL over a snapshot at most five seconds old. Raises QueryError."""
@@ -97,7 +158,7 @@ class Service:
 
     def _watch_ourselves(self) -> None:
         READY.set_function(lambda: float(not self.ready_problems()))
-        OPEN_INCIDENTS.set_function(lambda: len(open_incidents(self.store)))
+        OPEN_INCIDENTS.set_function(lambda: count_open(self.store))
         DISK_FREE.set_function(lambda: _disk_free_bytes(self.settings.store.path))
         for writer in (self.store.control, self.store.telemetry):
             QUEUE_JOBS.labels(writer.name).set_function(partial(getattr, writer, "waiting_jobs"))
@@ -107,24 +168,37 @@ def _disk_free_bytes(path: Path) -> int:
     return shutil.disk_usage(path).free
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT. Raises ConfigError when the address is taken, StoreError when the data is."""
+def run(settings: Settings, load: Callable[[], Settings] | None = None) -> None:
+    """
+    Serve until SIGTERM or SIGINT; SIGHUP reloads the settings with *load*.
+
+    Raises ConfigError when the address is taken, StoreError when the data is.
+    """
     sys.setswitchinterval(SWITCH_INTERVAL_S)
-    stopping = threading.Event()
+    signals: queue.SimpleQueue[int] = queue.SimpleQueue()  # the one kind of queue a signal handler may put into
 
-    def stop(_signal: int, _frame: FrameType | None) -> None:
-        stopping.set()
+    def remember(number: int, _frame: FrameType | None) -> None:
+        signals.put(number)
 
-    signal.signal(signal.SIGTERM, stop)
-    signal.signal(signal.SIGINT, stop)
-    service = Service(settings)
+    for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        signal.signal(each, remember)
+    service = Service(settings, load)
     server = HttpServer(create_app(service, settings), settings)
+    service.on_reload = lambda changed: server.use(create_app(service, changed))
     try:
         server.start()
         with service:
             log.info("serving", listen=settings.server.listen, data=str(settings.store.path))
-            stopping.wait()
+            while signals.get() == signal.SIGHUP:
+                _reload(service)
             server.stop()
     finally:
         server.stop()
     log.info("stopped")
+
+
+def _reload(service: Service) -> None:
+    try:
+        service.reload()
+    except ConfigError as err:
+        log.warning("settings not reloaded, the old ones stay", mistakes=str(err))

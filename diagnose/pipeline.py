@@ -11,20 +11,18 @@ The story: an alert comes in, a report goes out. Every step is one call to a sta
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Protocol
+from typing import Literal, Protocol
 
-from diagnose.capture.choice import Watched, choose_for
 from diagnose.capture.limits import is_of, was_left_alone
 from diagnose.capture.round import RoundRequest, run_round
 from diagnose.capture.targets import TargetDirectory
-from diagnose.config import Rule, Settings
+from diagnose.config import Settings
 from diagnose.correlate import Correlation, Readers, correlate
-from diagnose.correlate.expression import comparison, expression_of
 from diagnose.errors import UpstreamError
 from diagnose.explain import explain
 from diagnose.model import (
@@ -34,14 +32,14 @@ from diagnose.model import (
     Capture,
     Episode,
     IncidentKey,
-    Labels,
     Note,
     Target,
     Trigger,
     utc_now,
 )
+from diagnose.planning import Plan, plan_for
 from diagnose.prometheus import Prometheus, ask_all
-from diagnose.receive.grouping import capture_kinds, incident_key, matching_rule
+from diagnose.receive.grouping import incident_key, matching_rule, service_of
 from diagnose.report.chart import window
 from diagnose.report.incident import build_report
 from diagnose.report.render import render_html, render_json, render_markdown
@@ -49,15 +47,19 @@ from diagnose.report.series import watched
 from diagnose.store.alerts import save_enrichment, save_group
 from diagnose.store.captures import captures_of, mark_lost
 from diagnose.store.db import Store
+from diagnose.store.decisions import save_decisions
+from diagnose.store.folding import worst
 from diagnose.store.incidents import (
     add_timeline,
+    close_incident,
     episodes_of,
     get_incident,
-    open_incidents,
     route_labels_of,
     save_timing,
     save_traces,
+    unfinished_incidents,
 )
+from diagnose.store.merging import merge_incidents, split_incident
 from diagnose.store.metrics import save_exemplars, save_series
 from diagnose.store.reports import next_revision, save_revision
 from diagnose.telemetry import ALERTS, get_logger
@@ -69,29 +71,12 @@ INCIDENTS_AT_ONCE = 8
 CAPTURES_AT_ONCE = 32
 CURVE_POINTS = 300
 JITTER_S = 0.5  # the instances of a service should not be held up at the same moment
-PROFILES_CAPTURED = "profiles captured"
+FIRST_EVIDENCE, PROFILES_CAPTURED, RESOLVED = "first evidence", "profiles captured", "resolved"  # reasons of reports
+WORTH_CONCLUDING = timedelta(days=1)  # a last report that comes later helps nobody
 
 
 class Wakeable(Protocol):
     def wake(self) -> None: ...
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What to capture for an incident, and from whom."""
-
-    targets: tuple[Target, ...]
-    kinds: tuple[str, ...]
-    rule: Rule
-
-
-def watched_by(labels: Labels, expr: str) -> Watched:
-    """What an alert with this expression compares with which number, for the choice of instances."""
-    number, compared = watched(expr), comparison(expr)
-    if number is None:
-        return Watched(labels)
-    is_below = compared is not None and compared.operator in ("<", "<=") and compared.threshold == number.threshold
-    return Watched(labels, number.expr, number.threshold, is_below)
 
 
 class Pipeline:
@@ -106,13 +91,17 @@ class Pipeline:
         outbox: Wakeable,
     ) -> None:
         self.store = store
-        self.settings = settings
-        self.readers = Readers(store, prometheus, settings)
-        self.directory = directory
+        self.use(settings, prometheus, directory)
         self.outbox = outbox
         self.stopping = threading.Event()
         self._incidents = OneAtATime(INCIDENTS_AT_ONCE, "incident")
         self._captures = ThreadPoolExecutor(max_workers=CAPTURES_AT_ONCE, thread_name_prefix="capture")
+
+    def use(self, settings: Settings, prometheus: list[Prometheus], directory: TargetDirectory) -> None:
+        """From now on; what runs already goes on with what it has read."""
+        self.settings = settings
+        self.readers = Readers(self.store, prometheus, settings)
+        self.directory = directory
 
     def receive(self, group: AlertGroup) -> Accepted:
         """Commit *group*, then let the work begin. Returns after the commit; a redelivered message changes nothing."""
@@ -129,18 +118,48 @@ class Pipeline:
         for incident_id in accepted.opened:
             self._incidents.submit(incident_id, "timing", partial(self._save_ack, incident_id, acknowledged_at))
         for incident_id in dict.fromkeys((*accepted.opened, *accepted.reopened, *accepted.grown)):
-            self._incidents.submit(incident_id, "investigate", partial(self.investigate, incident_id))
-        for incident_id in accepted.resolved:
-            self._incidents.submit(incident_id, "conclude", partial(self.conclude, incident_id))
+            self._submit(incident_id, "open")
+        self.conclude_soon(accepted.resolved)
         return accepted
 
     def resume(self) -> None:
-        """At start-up: mark what a crash cut off and take up the incidents that are still open."""
-        lost = mark_lost(self.store)
-        for incident in open_incidents(self.store):
-            if incident.incident_id in lost or next_revision(self.store, incident.incident_id) == 1:
-                work = partial(self.investigate, incident.incident_id)
-                self._incidents.submit(incident.incident_id, "investigate", work)
+        """At start-up: mark what a crash cut off, and put out the reports that it kept from coming."""
+        mark_lost(self.store)
+        unfinished = unfinished_incidents(
+            self.store, first_reason=FIRST_EVIDENCE, last_reason=RESOLVED, since=utc_now() - WORTH_CONCLUDING
+        )
+        for incident_id, status in unfinished:
+            self._submit(incident_id, status)
+
+    def close(self, incident_id: str, why: str) -> None:
+        """End it by hand, with a last report. One that is over stays as it is. Raises NotFound."""
+        if close_incident(self.store, incident_id, why):
+            self.conclude_soon([incident_id])
+
+    def merge(self, into: str, taken: Sequence[str]) -> None:
+        """As `merge_incidents`, with a new report of what they are together."""
+        merge_incidents(self.store, into, taken)
+        self._submit(into, get_incident(self.store, into).status)
+
+    def split(self, incident_id: str, episodes: Sequence[str]) -> str:
+        """As `split_incident`, with new reports of both. The service is what the worst of *episodes* is about."""
+        going = [each for each in episodes_of(self.store, incident_id) if each.episode_id in episodes]
+        service = service_of(worst(going).labels, self.settings) if going else ""
+        new = split_incident(self.store, incident_id, episodes, service)
+        for each in (incident_id, new):
+            self._submit(each, get_incident(self.store, each).status)
+        return new
+
+    def conclude_soon(self, incident_ids: Iterable[str]) -> None:
+        """All alerts of these have ended."""
+        for incident_id in incident_ids:
+            self._submit(incident_id, "resolved")
+
+    def _submit(self, incident_id: str, status: Literal["open", "resolved"]) -> None:
+        if status == "open":
+            self._incidents.submit(incident_id, "investigate", partial(self.investigate, incident_id))
+        else:
+            self._incidents.submit(incident_id, "conclude", partial(self.conclude, incident_id))
 
     def investigate(self, incident_id: str) -> None:
         """
@@ -148,14 +167,17 @@ class Pipeline:
 
         Run again when another alert joins: it then captures only what is missing and puts out one more revision.
         """
-        episodes = [each for each in episodes_of(self.store, incident_id) if each.status == "firing"]
+        known = episodes_of(self.store, incident_id)
+        if not known:  # it was merged into another
+            return
+        episodes = [each for each in known if each.status == "firing"]
         plan = self.plan(incident_id, episodes)
         rounds = self._start_rounds(incident_id, plan, "alert")
         missing = self.attach_traces(incident_id, episodes)
         self._start_rounds_anew(rounds, incident_id, plan, "alert")
         if next_revision(self.store, incident_id) == 1:
             rounds.wait_for_cheap(CHEAP_EVIDENCE_S)
-            self.publish(incident_id, "first evidence", missing)
+            self.publish(incident_id, FIRST_EVIDENCE, missing)
             if not plan.targets:
                 return
         rounds.wait()
@@ -165,28 +187,19 @@ class Pipeline:
     def conclude(self, incident_id: str) -> None:
         """All alerts ended: profiles of the healthy state for the comparison, then the last revision."""
         episodes = episodes_of(self.store, incident_id)
+        if not episodes:  # it was merged into another
+            return
         self._start_rounds(incident_id, self.plan(incident_id, episodes), "resolved").wait()
         missing = self.attach_traces(incident_id, episodes)
-        self.publish(incident_id, "resolved", missing)
+        self.publish(incident_id, RESOLVED, missing)
 
     def plan(self, incident_id: str, episodes: Iterable[Episode]) -> Plan:
-        """The union of what the rules of all *episodes* ask for; kinds in the order of the first rule."""
+        """What to capture and from whom, by the settings of this moment; what was decided is kept."""
         route_labels = route_labels_of(self.store, incident_id)
-        kinds: dict[str, None] = {}
-        alerts: list[Watched] = []
-        rules: list[Rule] = []
-        for episode in episodes:
-            rule = matching_rule(episode.labels, self.settings)
-            if rule is None:
-                continue
-            rules.append(rule)
-            kinds |= dict.fromkeys(capture_kinds(rule, route_labels, episode.annotations))
-            alerts.append(watched_by(episode.labels, episode.expr or expression_of(episode.generator_url)))
-        targets = choose_for(self.directory, alerts, max((rule.instances for rule in rules), default=0)).targets
-        if not targets and kinds:
+        plan = plan_for(episodes, route_labels, self.settings, self.directory)
+        if save_decisions(self.store, incident_id, plan.decisions) and plan.kinds and not plan.targets:
             add_timeline(self.store, incident_id, "capture", "no target of the allow-list belongs to these alerts")
-        rule = max(rules, key=lambda each: each.seconds, default=Rule())
-        return Plan(targets, tuple(kinds), rule)
+        return plan
 
     def attach_traces(self, incident_id: str, episodes: Iterable[Episode]) -> list[Note]:
         """Find the traces of each alert, keep them with the exemplars they were found by. Says what was missing."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from diagnose.capture.choice import Choice, Watched, choose_for
 from diagnose.capture.limits import why_not
@@ -17,7 +18,7 @@ from diagnose.capture.round import RoundRequest
 from diagnose.capture.targets import AllowedTarget, TargetDirectory
 from diagnose.config import Rule, Settings
 from diagnose.correlate.expression import comparison, expression_of
-from diagnose.model import Alert, Decision, Episode, Labels
+from diagnose.model import Alert, AlertGroup, Decision, Episode, Labels
 from diagnose.receive.grouping import capture_kinds, matching_rule, service_and_source
 from diagnose.report.series import watched
 from diagnose.store.db import Store
@@ -60,6 +61,38 @@ def plan_for(
     decisions += _on_targets(directory, of_service, choice, instances)
     rule = max(rules, key=lambda each: each.seconds, default=Rule())
     return Plan(choice, tuple(kinds), rule, tuple(dict.fromkeys(decisions)))
+
+
+def dry_run(
+    group: AlertGroup, settings: Settings, directory: TargetDirectory, store: Store | None = None
+) -> list[dict[str, Any]]:
+    """
+    Per alert what would happen, as JSON has it: rule, service, kinds, seconds, targets, and the decisions.
+
+    With a *store*, which targets were captured too often lately as well.
+    """
+    return [_shown(alert, group, settings, directory, store) for alert in group.alerts]
+
+
+def _shown(
+    alert: Alert, group: AlertGroup, settings: Settings, directory: TargetDirectory, store: Store | None
+) -> dict[str, Any]:
+    plan = plan_for([alert], group.route_labels, settings, directory)
+    shown: dict[str, Any] = {"alertname": alert.alertname, "status": alert.status, "rule": None}
+    if matching_rule(alert.labels, settings):
+        shown |= {
+            "rule": {"number": settings.rules.index(plan.rule) + 1, "matchers": plan.rule.matchers},
+            "service": service_and_source(alert.labels, settings)[0],
+            "kinds": list(plan.kinds),
+            "seconds": plan.rule.seconds,
+            "targets": [_target(each, is_peer=each is plan.choice.peer) for each in plan.targets],
+        }
+    resting = limits_now(store, plan) if store else ()
+    return shown | {"decisions": [vars(decision) for decision in (*plan.decisions, *resting)]}
+
+
+def _target(target: AllowedTarget, *, is_peer: bool) -> dict[str, Any]:
+    return {"target": target.name, "instance": target.instance, "pprof": target.pprof_url, "peer": is_peer}
 
 
 def watched_by(alert: Episode | Alert) -> Watched:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from diagnose.config import Settings, SqlSettings
-from diagnose.errors import StoreBusy
+from diagnose.capture.targets import TargetDirectory
+from diagnose.config import Reloaded, Settings, SqlSettings
+from diagnose.errors import ConfigError, Mistake, StoreBusy
 from diagnose.model import Accepted, AlertGroup
+from diagnose.planning import dry_run
 from diagnose.query.pool import WorkerPool
 from diagnose.query.question import Limits, QueryAnswer, Question
 from diagnose.receive.grouping import incident_key, matching_rule
 from diagnose.store.alerts import save_group
 from diagnose.store.db import Store
+from diagnose.store.incidents import close_incident
+from diagnose.store.merging import merge_incidents, split_incident
 from diagnose.store.snapshots import Snapshots
 from diagnose.web import create_app
 from diagnose.web.server import HttpServer
@@ -44,6 +48,21 @@ class SmallService:
             ),
             quiet=self.settings.incidents.quiet,
         )
+
+    def dry_run(self, group: AlertGroup) -> list[dict[str, Any]]:
+        return dry_run(group, self.settings, TargetDirectory(self.settings, []), self.store)
+
+    def close_incident(self, incident_id: str, why: str) -> None:
+        close_incident(self.store, incident_id, why)
+
+    def merge_incidents(self, into: str, taken: Sequence[str]) -> None:
+        merge_incidents(self.store, into, taken)
+
+    def split_incident(self, incident_id: str, episodes: Sequence[str]) -> str:
+        return split_incident(self.store, incident_id, episodes, "split-off")
+
+    def reload(self) -> Reloaded:
+        raise ConfigError([Mistake("rules.0", "wrong", 3), Mistake("sinks.0", "wrong too", 9)])
 
     def run_sql(self, question: Question, *, who: str | None, client: int | None) -> QueryAnswer:
         limits = Limits.of(self.settings.sql, rows=question.limit)

@@ -13,7 +13,10 @@ from click.testing import CliRunner, Result
 
 from diagnose.cli import main
 from diagnose.config import Auth, Settings, Token
+from diagnose.model import Decision
 from diagnose.store.db import Store
+from diagnose.store.decisions import save_decisions
+from diagnose.store.incidents import save_timing
 from tests.serving import Serving, data, serving
 from tests.test_web_api import publish
 
@@ -31,7 +34,13 @@ def web(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
 def incident(web: Serving) -> str:
     [incident_id] = web.post("/webhook", FIRING.read_bytes()).json["incidents"]
     publish(web.store, incident_id, 1)
+    decide(web.store, incident_id)
     return incident_id
+
+
+def decide(store: Store, incident_id: str) -> None:
+    save_decisions(store, incident_id, [Decision("rule", "GoroutineLeak", "rule 1", "severity!=none")])
+    save_timing(store, incident_id, "webhook_to_ack", 4.2)
 
 
 @pytest.fixture(autouse=True)
@@ -237,6 +246,9 @@ def test_explain_tells_why(web, incident):
     told = json.loads(ask(web, "explain", incident, "--json").stdout)
 
     assert (incident, {"webhook_to_ack": 4.2}) == (told["id"], told["timings_ms"])
+    assert [("rule", "rule 1", "severity!=none")] == [
+        (each["step"], each["outcome"], each["reason"]) for each in told["decisions"]
+    ]
     assert "ack" in ask(web, "explain", incident).stdout
 
 
@@ -309,6 +321,7 @@ def directory(tmp_path: Path) -> str:
     with Store.open(tmp_path / "data") as store, serving(store) as web:
         [incident_id] = web.post("/webhook", FIRING.read_bytes()).json["incidents"]
         publish(store, incident_id, 1)
+        decide(store, incident_id)
         web.post("/api/v1/profiles?service=checkout", CPU.read_bytes())
     return incident_id
 

@@ -14,6 +14,7 @@ from diagnose.query.child import Child
 from diagnose.query.question import Limits, Question
 from diagnose.query.saved import spelled_out
 from diagnose.store.db import Store
+from diagnose.store.decisions import explained
 from diagnose.store.export import export_all, export_incident
 from diagnose.store.incidents import incident_detail, list_incidents
 from diagnose.store.profiles import profile_body
@@ -46,6 +47,9 @@ class DirectoryReader:
 
     def incident(self, incident_id: str) -> dict[str, Any]:
         return incident_detail(self._store, incident_id)
+
+    def explain(self, incident_id: str) -> dict[str, Any]:
+        return explained(self._store, incident_id)
 
     def report(self, incident_id: str, form: str, revision: int | None) -> bytes:
         found: str = get_report(self._store, incident_id, revision=revision)[REPORT_COLUMNS[form]]

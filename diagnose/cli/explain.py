@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 from diagnose.cli.session import Session
 from diagnose.cli.tables import print_table
-from diagnose.config import Settings
-from diagnose.errors import NotFound
-from diagnose.receive.grouping import matching_rule
 
 
 @click.command()
@@ -19,52 +17,27 @@ from diagnose.receive.grouping import matching_rule
 @click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 @click.pass_obj
 def explain(session: Session, /, *, incident_id: str, as_json: bool) -> None:
-    """Which rule matched, what was captured, skipped and why, and how long the steps took."""
-    detail = session.reader.incident(incident_id)
-    told = {
-        "id": detail["id"],
-        "title": detail["title"],
-        "rules": [] if session.named_server else _rules(session.settings, detail["alerts"]),
-        "captures": detail["captures"],
-        "traces": _by_origin(detail["traces"]),
-        "timings_ms": _timings(session, incident_id),
-    }
+    """Which rule matched, what was planned, captured, skipped and why, and how long the steps took."""
+    told = session.reader.explain(incident_id)
     if as_json:
         click.echo(json.dumps(told))
     else:
         _print(told)
 
 
-def _rules(settings: Settings, alerts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """By the settings as they are now; those of another machine's server are not known here."""
-    found = []
-    for alert in alerts:
-        rule = matching_rule(alert["labels"], settings)
-        number = settings.rules.index(rule) + 1 if rule else None
-        found.append({"alertname": alert["alertname"], "rule": number, "matchers": rule.matchers if rule else []})
-    return found
-
-
-def _by_origin(traces: list[dict[str, Any]]) -> dict[str, int]:
-    origins = [str(trace["found_by"]) for trace in traces]
-    return {origin: origins.count(origin) for origin in sorted(set(origins))}
-
-
-def _timings(session: Session, incident_id: str) -> dict[str, float]:
-    try:
-        report = json.loads(session.reader.report(incident_id, "json", None))
-    except NotFound:  # the first one is not written yet
-        return {}
-    return {step: ms for step, ms in report.get("timings_ms", {}).items() if ms is not None}
+def print_decisions(decisions: Sequence[dict[str, Any]]) -> None:
+    """Also for a dry run."""
+    rows = [(each["step"], each["subject"], each["outcome"], each["reason"]) for each in decisions]
+    print_table(("step", "about", "decision", "why"), rows)
 
 
 def _print(told: dict[str, Any]) -> None:
     click.echo(told["title"])
-    for each in told["rules"]:
-        which = f"rule {each['rule']} ({', '.join(each['matchers']) or 'everything'})" if each["rule"] else "no rule"
-        click.echo(f"  {each['alertname']}: {which}")
     for origin, count in told["traces"].items():
         click.echo(f"  {count} traces by {origin}")
+    if told["decisions"]:
+        click.echo("\ndecisions")
+        print_decisions(told["decisions"])
     if told["captures"]:
         click.echo("\ncaptures")
         rows = [

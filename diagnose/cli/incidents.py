@@ -20,7 +20,7 @@ output = click.option(
 
 @click.group()
 def incidents() -> None:
-    """List, show, close and annotate incidents."""
+    """List, show, close, merge, split and annotate incidents."""
 
 
 @incidents.command("list")
@@ -69,8 +69,16 @@ def show_command(session: Session, /, *, incident_id: str, as_json: bool) -> Non
         click.echo(f"{finding['rank']}. {finding['statement']} ({finding['confidence']})")
     _section(
         "alerts",
-        ("alert", "status", "started"),
-        [(each["alertname"], each["status"], _minute(each["starts_at"])) for each in found["alerts"]],
+        ("alert", "status", "started", "episode"),
+        [
+            (
+                each["alertname"],
+                f"{each['status']}, {each['suppressed']}" if each["suppressed"] else each["status"],
+                _minute(each["starts_at"]),
+                each["episode_id"],
+            )
+            for each in found["alerts"]
+        ],
     )
     _section(
         "traces",
@@ -107,6 +115,24 @@ def _section(title: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> 
 def close_command(session: Session, /, *, incident_id: str, reason: str) -> None:
     """End an incident whose alerts never will, as when they were silenced."""
     session.api.post_json(f"/api/v1/incidents/{incident_id}/close", {"reason": reason})
+
+
+@incidents.command("merge")
+@click.argument("incident_id", metavar="ID")
+@click.argument("others", metavar="OTHER…", nargs=-1, required=True)
+@click.pass_obj
+def merge_command(session: Session, /, *, incident_id: str, others: tuple[str, ...]) -> None:
+    """Move the alerts, captures and traces of OTHER incidents into this one."""
+    session.api.post_json(f"/api/v1/incidents/{incident_id}/merge", {"from": list(others)})
+
+
+@incidents.command("split")
+@click.argument("incident_id", metavar="ID")
+@click.argument("episodes", metavar="EPISODE…", nargs=-1, required=True)
+@click.pass_obj
+def split_command(session: Session, /, *, incident_id: str, episodes: tuple[str, ...]) -> None:
+    """Give some alerts an incident of their own and print its id; `incidents show` names the episodes."""
+    click.echo(session.api.post_json(f"/api/v1/incidents/{incident_id}/split", {"episodes": list(episodes)})["id"])
 
 
 @incidents.command("note")

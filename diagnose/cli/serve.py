@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from diagnose.cli.session import Session
+from diagnose.config import load_settings
 from diagnose.telemetry import get_logger, log_to_stderr
 
 log = get_logger(__name__)
@@ -27,4 +28,4 @@ def serve(session: Session, /, *, log_level: str) -> None:
     log_to_stderr(log_level)
     if not settings.auth.tokens and not settings.auth.basic:
         log.warning("no credentials are set: everybody on this machine may do everything")
-    run(settings)
+    run(settings, load=lambda: load_settings(session.config_file, session.environ))

@@ -11,19 +11,15 @@ from urllib.parse import urlencode
 
 import click
 
-from diagnose.capture.choice import choose_for
 from diagnose.capture.targets import TargetDirectory
+from diagnose.cli.explain import print_decisions
 from diagnose.cli.output import Unusable, read_input
 from diagnose.cli.session import Session
-from diagnose.cli.tables import print_table
-from diagnose.config import Settings
-from diagnose.correlate.expression import expression_of
 from diagnose.errors import DecodeError
 from diagnose.model import AlertGroup, fingerprint_of, rfc3339, utc_now
-from diagnose.pipeline import watched_by
+from diagnose.planning import dry_run
 from diagnose.prometheus import Prometheus
 from diagnose.receive.alertmanager import decode
-from diagnose.receive.grouping import capture_kinds, incident_key, matching_rule
 
 
 def _pairs(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> dict[str, str]:
@@ -62,7 +58,8 @@ def simulate(
     """
     Send the webhook in FILE, or a made-up alert, to the server.
 
-    With --dry-run nothing is sent: the settings, and the targets Prometheus knows now, say what would happen.
+    With --dry-run nothing is stored, captured or delivered: the settings, the targets Prometheus knows now and what
+    was captured lately say what would happen.
     """
     if (file is None) == (alertname is None):
         raise Unusable("give a FILE or --alertname")
@@ -72,7 +69,7 @@ def simulate(
         made_up = webhook({"alertname": alertname or "", **labels}, annotations, expr=expr, resolved=resolved)
         body = json.dumps(made_up).encode()
     if dry_run:
-        _print_plan(plan(session.settings, _decoded(body)), as_json)
+        _print_plan(plan(session, body), as_json)
         return
     answer = session.api.post_bytes("/webhook", body, "application/json")
     if as_json:
@@ -117,34 +114,14 @@ def _decoded(body: bytes) -> AlertGroup:
         raise Unusable(f"not a webhook: {err}") from err
 
 
-def plan(settings: Settings, group: AlertGroup) -> list[dict[str, Any]]:
-    """Per alert: its rule, its incident, what would be captured and from which targets."""
-    directory = TargetDirectory(settings, [Prometheus(server) for server in settings.prometheus])
-    plans = []
-    for alert in group.alerts:
-        rule = matching_rule(alert.labels, settings)
-        planned: dict[str, Any] = {"alertname": alert.alertname, "status": alert.status, "rule": None}
-        if rule is not None:
-            choice = choose_for(
-                directory, [watched_by(alert.labels, expression_of(alert.generator_url))], rule.instances
-            )
-            planned |= {
-                "rule": {"number": settings.rules.index(rule) + 1, "matchers": rule.matchers},
-                "service": incident_key(alert.labels, settings).service,
-                "kinds": list(capture_kinds(rule, group.route_labels, alert.annotations)),
-                "seconds": rule.seconds,
-                "targets": [
-                    {
-                        "target": each.name,
-                        "instance": each.instance,
-                        "pprof": each.pprof_url,
-                        "peer": each is choice.peer,
-                    }
-                    for each in choice.targets
-                ],
-            }
-        plans.append(planned)
-    return plans
+def plan(session: Session, body: bytes) -> list[dict[str, Any]]:
+    """By the server if there is one: it knows what was captured lately."""
+    group = _decoded(body)
+    if session.named_server or session.api.answers():
+        told: list[dict[str, Any]] = session.api.post_bytes("/api/v1/simulate", body, "application/json")["alerts"]
+        return told
+    settings = session.settings
+    return dry_run(group, settings, TargetDirectory(settings, [Prometheus(each) for each in settings.prometheus]))
 
 
 def _print_plan(plans: list[dict[str, Any]], as_json: bool) -> None:
@@ -155,15 +132,8 @@ def _print_plan(plans: list[dict[str, Any]], as_json: bool) -> None:
         if planned["rule"] is None:
             click.echo(f"{planned['alertname']}: no rule matches; it would be listed, but open no incident")
             continue
-        matchers = ", ".join(planned["rule"]["matchers"]) or "everything"
-        click.echo(f"{planned['alertname']}: rule {planned['rule']['number']} ({matchers})")
-        click.echo(f"  incident of {planned['service']}")
+        click.echo(f"{planned['alertname']}: incident of {planned['service']}")
         click.echo(f"  captures {', '.join(planned['kinds']) or 'nothing'}; {planned['seconds']} s of CPU")
-        if planned["targets"]:
-            rows = [
-                (each["target"], each["instance"], "healthy peer" if each["peer"] else "sick", each["pprof"])
-                for each in planned["targets"]
-            ]
-            print_table(("target", "instance", "why", "pprof"), rows)
-        else:
-            click.echo("  no target of the allow-list belongs to it")
+        for target in planned["targets"]:
+            click.echo(f"  {target['target']} {target['instance']}: {target['pprof']}")
+        print_decisions(planned["decisions"])

@@ -9,11 +9,13 @@ The settings of diagnose.yaml.
     environment    DIAGNOSE_SERVER__LISTEN and the like
     checks         what no single value can tell: unknown keys, secrets, what belongs together
     load           all of it in order; reports every mistake at once
+    reload         what of new settings can take effect in a service that runs
 """
 
 from __future__ import annotations
 
 from diagnose.config.load import find_file, load_settings
+from diagnose.config.reload import Reloaded, combine
 from diagnose.config.settings import (
     AlertmanagerServer,
     Auth,
@@ -26,6 +28,7 @@ from diagnose.config.settings import (
     Incidents,
     Ingest,
     PrometheusServer,
+    Reconcile,
     Redaction,
     Retention,
     Role,
@@ -56,7 +59,9 @@ __all__ = [
     "Incidents",
     "Ingest",
     "PrometheusServer",
+    "Reconcile",
     "Redaction",
+    "Reloaded",
     "Retention",
     "Role",
     "Rule",
@@ -71,6 +76,7 @@ __all__ = [
     "TlsServer",
     "Token",
     "WebhookSink",
+    "combine",
     "find_file",
     "load_settings",
     "parse_duration",

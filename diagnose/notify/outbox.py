@@ -28,6 +28,7 @@ FIRST_WAIT_S = 1.0
 LONGEST_WAIT_S = 3600.0
 GIVE_UP_AFTER = timedelta(hours=24)
 POLL_S = 1.0
+SINKS_AT_ONCE = 16
 MANY = 1000  # rows looked at in one go, so that one dead sink's do not hide another's
 
 
@@ -42,11 +43,15 @@ class Outbox:
         self._store = store
         self._sinks = {sink.name: sink for sink in sinks}
         self._clock = clock
-        self._pool = ThreadPoolExecutor(max_workers=max(1, len(self._sinks)), thread_name_prefix="sink")
+        self._pool = ThreadPoolExecutor(max_workers=SINKS_AT_ONCE, thread_name_prefix="sink")
         self._busy: dict[str, Future[None]] = {}
         self._look = threading.Event()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+
+    def use(self, sinks: Sequence[Sink]) -> None:
+        """For the next attempts."""
+        self._sinks = {sink.name: sink for sink in sinks}
 
     def start(self) -> None:
         self._thread.start()

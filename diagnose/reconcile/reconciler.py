@@ -94,7 +94,6 @@ class Reconciler:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self._wanted.clear()
             eager, self._eager = self._eager, False
             try:
                 self.look(eager=eager)
@@ -104,6 +103,7 @@ class Reconciler:
                 FAILURES.labels("reconcile").inc()
                 log.exception("alerts not reconciled")
             self._wanted.wait(self._settings.reconcile.every.total_seconds())
+            self._wanted.clear()  # after the wait, so that a `stop` or `wake` during the look is not forgotten
 
     def look(self, *, eager: bool = False) -> None:
         """One look at everything. With *eager*, alerts that began a moment ago count as missed too."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
 from diagnose.model import Decision, utc_now
 from diagnose.store.db import Store, as_json, fetch
+from diagnose.store.incidents import incident_detail, shown, timings_of
 from diagnose.store.queries import load_queries
 
 SQL = load_queries("decisions")
@@ -22,5 +24,21 @@ def save_decisions(store: Store, incident_id: str, decisions: Sequence[Decision]
 
 
 def decisions_of(store: Store, incident_id: str) -> list[dict[str, Any]]:
-    """at (datetime), step, subject, outcome and reason, in the order they were taken."""
-    return store.rows(SQL["decisions_of"], {"incident_id": incident_id})
+    """at, step, subject, outcome and reason, in the order they were taken."""
+    return shown(store.rows(SQL["decisions_of"], {"incident_id": incident_id}))
+
+
+def explained(store: Store, incident_id: str) -> dict[str, Any]:
+    """
+    Why an incident was treated as it was: id, title, decisions, captures with their reasons, how many traces were found
+    in which way, and milliseconds from the webhook to each step. Raises NotFound.
+    """
+    detail = incident_detail(store, incident_id)
+    return {
+        "id": detail["id"],
+        "title": detail["title"],
+        "decisions": decisions_of(store, incident_id),
+        "captures": detail["captures"],
+        "traces": dict(Counter(trace["found_by"] for trace in detail["traces"])),
+        "timings_ms": timings_of(store, incident_id),
+    }

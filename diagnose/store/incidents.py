@@ -237,17 +237,18 @@ def note_incident(store: Store, incident_id: str, text: str) -> None:
     add_timeline(store, incident_id, "note", text)
 
 
-def close_incident(store: Store, incident_id: str, why: str) -> None:
+def close_incident(store: Store, incident_id: str, why: str) -> bool:
     """
-    End an incident by hand, whatever its alerts do. One that is over stays as it is. Raises NotFound.
+    End an incident by hand, whatever its alerts do; False when it was over already. Raises NotFound.
 
     A new alert within the quiet period opens it again; one that goes on firing does not.
     """
     get_incident(store, incident_id)
     now = utc_now()
 
-    def close(cursor: duckdb.DuckDBPyConnection) -> None:
-        if fetch(cursor, SQL["close_incident"], {"incident_id": incident_id, "at": now}):
-            save_lines(cursor, [Line(incident_id, now, "closed", why)])
+    def close(cursor: duckdb.DuckDBPyConnection) -> bool:
+        closed = fetch(cursor, SQL["close_incident"], {"incident_id": incident_id, "at": now})
+        save_lines(cursor, [Line(incident_id, now, "closed", why) for _ in closed])
+        return bool(closed)
 
-    store.control.run(close)
+    return store.control.run(close)

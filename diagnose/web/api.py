@@ -11,14 +11,10 @@ from flask import Blueprint, Response, request, send_file
 from diagnose.config import parse_duration
 from diagnose.errors import DecodeError, NotFound
 from diagnose.model import utc_now
+from diagnose.receive.alertmanager import decode
+from diagnose.store.decisions import explained
 from diagnose.store.export import export_incident
-from diagnose.store.incidents import (
-    close_incident,
-    get_incident,
-    incident_detail,
-    list_incidents,
-    note_incident,
-)
+from diagnose.store.incidents import get_incident, incident_detail, list_incidents, note_incident
 from diagnose.store.reports import get_report
 from diagnose.store.spans import find_traces, trace_spans
 from diagnose.web.arguments import bool_arg, choice_arg, int_arg, required_arg, text_arg, time_arg
@@ -55,6 +51,22 @@ def incident(incident_id: str) -> Response:
     return answer(incident_detail(current_service().store, incident_id))
 
 
+@api.get("/incidents/<incident_id>/explain")
+@needs("read")
+def explain(incident_id: str) -> Response:
+    """Which rule matched, what was planned, captured, skipped and why, and how long the steps took."""
+    return answer(explained(current_service().store, incident_id))
+
+
+@api.post("/simulate")
+@needs("read")
+def simulate() -> Response:
+    """What a webhook body would lead to, alert by alert, with every decision and its reason. Nothing is stored."""
+    service = current_service()
+    body = read_body(request, service.settings.ingest.webhook_max_bytes)
+    return answer({"alerts": service.dry_run(decode(body, received_at=utc_now()).group)})
+
+
 @api.get("/incidents/<incident_id>/report.<any(html, md, json):form>")
 @needs("read")
 def report(incident_id: str, form: str) -> Response:
@@ -88,10 +100,35 @@ def incident_database(incident_id: str) -> Response:
 @needs("operate")
 def close(incident_id: str) -> Response:
     """For an alert whose end never comes, as when it was silenced."""
-    store = current_service().store
+    service = current_service()
     body = json_body(read_body(request, NOTE_BYTES))
-    close_incident(store, incident_id, str(body.get("reason") or "closed by hand"))
-    return answer(incident_detail(store, incident_id))
+    service.close_incident(incident_id, str(body.get("reason") or "closed by hand"))
+    return answer(incident_detail(service.store, incident_id))
+
+
+@api.post("/incidents/<incident_id>/merge")
+@needs("operate")
+def merge(incident_id: str) -> Response:
+    """`{"from": ["inc-…"]}`: this one takes over their alerts, captures and traces."""
+    service = current_service()
+    service.merge_incidents(incident_id, _ids("from"))
+    return answer(incident_detail(service.store, incident_id))
+
+
+@api.post("/incidents/<incident_id>/split")
+@needs("operate")
+def split(incident_id: str) -> tuple[Response, int]:
+    """`{"episodes": ["ep-…"]}` get an incident of their own; 201 with it."""
+    service = current_service()
+    return answer(incident_detail(service.store, service.split_incident(incident_id, _ids("episodes")))), 201
+
+
+def _ids(field: str) -> list[str]:
+    """Raises DecodeError unless the body has a list of texts there."""
+    ids = json_body(read_body(request, NOTE_BYTES)).get(field)
+    if not isinstance(ids, list) or not all(isinstance(each, str) for each in ids):
+        raise DecodeError(f"{field} must be a list of ids", field=field)
+    return ids
 
 
 @api.post("/incidents/<incident_id>/notes")

@@ -7,7 +7,7 @@ import re
 from flask import Flask, Response, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from diagnose.errors import DecodeError, DiagnoseError, NotFound, QueryError, StoreBusy, UpstreamError
+from diagnose.errors import ConfigError, DecodeError, DiagnoseError, NotFound, QueryError, StoreBusy, UpstreamError
 from diagnose.store.rejects import save_rejected
 from diagnose.telemetry import FAILURES, REJECTED, get_logger
 from diagnose.web.context import current_service
@@ -19,6 +19,7 @@ RETRY_AFTER_S = 2
 QUERY_STATUSES = {"sql_error": 400, "refused": 403, "memory_limit": 422, "busy": 503, "timeout": 504, "cancelled": 499}
 STATUSES: tuple[tuple[type[DiagnoseError], int], ...] = (
     (DecodeError, 400),
+    (ConfigError, 400),
     (NotFound, 404),
     (StoreBusy, 503),
     (UpstreamError, 502),

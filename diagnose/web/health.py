@@ -28,6 +28,13 @@ def readyz() -> tuple[Response, int]:
     return answer({"status": "not ready" if reasons else "ready", "reasons": reasons}), 503 if reasons else 200
 
 
+@health.post("/-/reload")
+@needs("admin")
+def reload() -> Response:
+    """Read the settings again, as on SIGHUP. A mistake in them is a 400 with all mistakes; then the old ones stay."""
+    return answer(current_service().reload())
+
+
 @health.get("/metrics")
 @needs(None)
 def metrics() -> Response:

@@ -94,6 +94,10 @@ class HttpServer:
         host, port = self._server.bind_addr[:2]
         return str(host), int(port)
 
+    def use(self, app: Flask) -> None:
+        """Answer the next requests with *app*; those that run end as they began."""
+        self.app = self._server.wsgi_app = app
+
     def start(self) -> None:
         """Raises ConfigError, which names the setting, when the address cannot be had."""
         try:

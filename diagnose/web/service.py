@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Sequence
+from typing import Any, Protocol
 
-from diagnose.config import Settings
+from diagnose.config import Reloaded, Settings
 from diagnose.model import Accepted, AlertGroup
 from diagnose.query.question import QueryAnswer, Question
 from diagnose.store.db import Store
@@ -20,6 +21,21 @@ class Service(Protocol):
 
     def accept_alerts(self, group: AlertGroup) -> Accepted:
         """Returns after the commit. Raises StoreBusy when nothing became durable in time."""
+
+    def dry_run(self, group: AlertGroup) -> list[dict[str, Any]]:
+        """What would be done about each alert and why, in the shape of `planning.dry_run`. Nothing is stored."""
+
+    def close_incident(self, incident_id: str, why: str) -> None:
+        """By hand, with a last report. Raises NotFound."""
+
+    def merge_incidents(self, into: str, taken: Sequence[str]) -> None:
+        """Raises NotFound, and DecodeError when they cannot be merged."""
+
+    def split_incident(self, incident_id: str, episodes: Sequence[str]) -> str:
+        """The id of the new incident. Raises NotFound, and DecodeError when they cannot be split."""
+
+    def reload(self) -> Reloaded:
+        """Read the settings again. Raises ConfigError with every mistake; then the old ones stay."""
 
     def run_sql(self, question: Question, *, who: str | None, client: int | None) -> QueryAnswer:
         """
