@@ -73,8 +73,8 @@ def insert_all(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) ->
 
 
 def insert_new(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table, *, key: str) -> None:
-    """Append those of *rows* whose *key* is not in *table* yet."""
+    """Append those of *rows* whose *key* is not in *table* yet, of equal ones the first."""
     if rows.num_rows:
-        known = f"SELECT {key} FROM {table}"  # noqa: S608  our own names
+        new = f"SELECT DISTINCT ON ({key}) * FROM incoming ANTI JOIN {table} USING ({key})"  # noqa: S608  our own names
         with registered(cursor, incoming=rows):
-            cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming WHERE {key} NOT IN ({known})")  # noqa: S608
+            cursor.execute(f"INSERT INTO {table} BY NAME {new}")

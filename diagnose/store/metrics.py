@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress
 from typing import Any
 
 import duckdb
@@ -20,7 +21,7 @@ from diagnose.model import Exemplar, Labels, utc_now
 from diagnose.store.arrow import TEXT_MAP, TIME, insert_all, insert_new, registered, table_of
 from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
-from diagnose.store.received import remember_body
+from diagnose.store.received import remember_bodies
 from diagnose.store.resources import content_id, insert_resources
 from diagnose.telemetry import INGESTED
 
@@ -154,24 +155,26 @@ def series_table(keys: Mapping[int, SeriesKey], seen_at: datetime) -> pa.Table:
 
 def save_metrics(store: Store, batch: MetricBatch) -> bool:
     """Returns after the commit; False when the same body was stored within the last half hour. Raises StoreBusy."""
-    now = utc_now()
-
-    def insert(cursor: duckdb.DuckDBPyConnection) -> bool:
-        if not remember_body(cursor, batch.body_id, now):
-            return False
-        insert_resources(cursor, batch.resources)
-        insert_new(cursor, "metric_series", batch.series, key="series_id")
-        insert_all(cursor, "metric_point", batch.points)
-        insert_all(cursor, "metric_histogram", batch.histograms)
-        _insert_new(cursor, batch.exemplars, "insert_new_exemplars")  # senders repeat the latest until there is a newer
-        return True
-
-    stored = store.telemetry.run(insert, size_bytes=batch.size_bytes)
+    stored = store.telemetry.run_together(_insert_batches, batch, size_bytes=batch.size_bytes)
     if stored:
         INGESTED.labels(table="metric_point").inc(batch.points.num_rows)
         INGESTED.labels(table="metric_histogram").inc(batch.histograms.num_rows)
         INGESTED.labels(table="exemplar").inc(batch.exemplars.num_rows)
     return stored
+
+
+def _insert_batches(cursor: duckdb.DuckDBPyConnection, batches: Sequence[MetricBatch]) -> list[bool]:
+    """All requests that wait, with as few statements as one."""
+    is_new = remember_bodies(cursor, [batch.body_id for batch in batches], utc_now())
+    new = list(compress(batches, is_new))
+    if new:
+        insert_resources(cursor, pa.concat_tables([batch.resources for batch in new]))
+        insert_new(cursor, "metric_series", pa.concat_tables([batch.series for batch in new]), key="series_id")
+        insert_all(cursor, "metric_point", pa.concat_tables([batch.points for batch in new]))
+        insert_all(cursor, "metric_histogram", pa.concat_tables([batch.histograms for batch in new]))
+        exemplars = pa.concat_tables([batch.exemplars for batch in new])
+        _insert_new(cursor, exemplars, "insert_new_exemplars")  # senders repeat the latest until there is a newer
+    return is_new
 
 
 def save_series(

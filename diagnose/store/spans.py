@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import compress
 from typing import Any
 
 import duckdb
@@ -14,7 +15,7 @@ from diagnose.model import utc_now
 from diagnose.store.arrow import TEXT_PAIRS, TIME, insert_all
 from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
-from diagnose.store.received import remember_body
+from diagnose.store.received import remember_bodies
 from diagnose.store.resources import insert_resources
 from diagnose.telemetry import INGESTED
 
@@ -78,19 +79,20 @@ def save_spans(store: Store, batch: SpanBatch) -> bool:
 
     Raises StoreBusy when it did not become durable.
     """
-    now = utc_now()
-
-    def insert(cursor: duckdb.DuckDBPyConnection) -> bool:
-        if not remember_body(cursor, batch.body_id, now):
-            return False
-        insert_resources(cursor, batch.resources)
-        insert_all(cursor, "live_span", batch.spans)
-        return True
-
-    stored = store.telemetry.run(insert, size_bytes=batch.size_bytes)
+    stored = store.telemetry.run_together(_insert_batches, batch, size_bytes=batch.size_bytes)
     if stored:
         INGESTED.labels(table="span").inc(batch.spans.num_rows)
     return stored
+
+
+def _insert_batches(cursor: duckdb.DuckDBPyConnection, batches: Sequence[SpanBatch]) -> list[bool]:
+    """All requests that wait, with as few statements as one."""
+    is_new = remember_bodies(cursor, [batch.body_id for batch in batches], utc_now())
+    new = list(compress(batches, is_new))
+    if new:
+        insert_resources(cursor, pa.concat_tables([batch.resources for batch in new]))
+        insert_all(cursor, "live_span", pa.concat_tables([batch.spans for batch in new]))
+    return is_new
 
 
 def trace_spans(store: Store, trace_id: str) -> list[dict[str, Any]]:

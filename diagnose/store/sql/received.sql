@@ -1,9 +1,12 @@
--- name: known_body
--- Whether the body came since $since, and how old the oldest entry is.
-SELECT count(*) FILTER (body_id = $body_id AND received_at > $since), min(received_at) FROM received_body
+-- name: known_bodies
+SELECT body_id FROM received_body
+WHERE received_at > $since AND body_id IN (SELECT unnest($body_ids::BIGINT[]))
+
+-- name: oldest_body
+SELECT min(received_at) FROM received_body
 
 -- name: forget_bodies
 DELETE FROM received_body WHERE received_at < $before
 
--- name: remember_body
-INSERT INTO received_body (body_id, received_at) VALUES ($body_id, $now)
+-- name: remember_bodies
+INSERT INTO received_body (body_id, received_at) SELECT unnest($body_ids::BIGINT[]), $now
