@@ -7,38 +7,23 @@ A profile is known by its content, its process and its basis; storing it again c
 from __future__ import annotations
 
 import gzip
-from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Literal
 
-import duckdb
-import numpy as np
-import pyarrow as pa
-
 from diagnose.errors import NotFound
 from diagnose.model import Labels, from_unix_ns, utc_now
-from diagnose.pprof.columns import ProfileColumns
 from diagnose.pprof.parse import Parsed, lay_out
 from diagnose.pprof.profile import Profile
-from diagnose.store.arrow import insert_all
-from diagnose.store.db import Store, as_map, insert
-from diagnose.store.dictionary import Numbers, save_dictionaries
+from diagnose.store.db import Store, as_map
+from diagnose.store.profile_batch import NewProfile, StoredProfile, store_together
 from diagnose.store.queries import load_queries
 from diagnose.telemetry import INGESTED
 
 Basis = Literal["interval", "snapshot", "since_start"]
 QUERIES = load_queries("profiles")
 GZIP_MAGIC = b"\x1f\x8b"
-
-
-@dataclass(frozen=True)
-class StoredProfile:
-    """`duplicate`: it was there already."""
-
-    profile_id: str
-    duplicate: bool
+WAIT_S = 30.0
 
 
 def save_profile(
@@ -60,7 +45,6 @@ def save_profile(
     body that is not gzipped is kept gzipped. Raises StoreBusy.
     """
     parsed = profile if isinstance(profile, Parsed) else lay_out(profile)
-    columns = parsed.columns
     gzipped = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, mtime=0)
     row = {
         "service_name": service,
@@ -68,28 +52,17 @@ def save_profile(
         "kind": kind,
         "basis": basis,
         "capture_id": capture_id,
-        "labels": as_map(labels or {}),
+        "labels": list((labels or {}).items()),
         "sha256": sha256(body).hexdigest(),
         "body": gzipped,
         "bytes": len(gzipped),
-        "sample_count": columns.samples.num_rows,
+        "sample_count": parsed.columns.samples.num_rows,
         **_head(parsed),
     }
-
-    def insert_profile(cursor: duckdb.DuckDBPyConnection) -> StoredProfile:
-        known = cursor.execute(QUERIES["known_profile"], _identity(row)).fetchall()
-        if known:
-            return StoredProfile(known[0][0], duplicate=True)
-        [(profile_no,)] = cursor.execute(QUERIES["next_number"]).fetchall()
-        profile_id = _free_id(cursor, row)
-        insert(cursor, "profile", [{"profile_no": profile_no, "profile_id": profile_id, **row}])
-        stacks = save_dictionaries(cursor, columns)
-        insert_all(cursor, "sample", _sample_rows(columns, profile_no, stacks))
-        return StoredProfile(profile_id, duplicate=False)
-
-    stored = store.telemetry.run(insert_profile, size_bytes=len(body) + columns.nbytes, wait_s=30.0)
+    new = NewProfile(row, parsed.columns)
+    stored = store.telemetry.run_together(store_together, new, size_bytes=new.size_bytes, wait_s=WAIT_S)
     if not stored.duplicate:
-        INGESTED.labels(table="sample").inc(columns.samples.num_rows)
+        INGESTED.labels(table="sample").inc(parsed.columns.samples.num_rows)
     return stored
 
 
@@ -103,31 +76,6 @@ def _head(parsed: Parsed) -> dict[str, Any]:
         "default_value": parsed.default_value + 1,
         "period": parsed.period,
     }
-
-
-def _identity(row: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: row[name] for name in ("sha256", "service_name", "service_instance_id", "basis")}
-
-
-def _free_id(cursor: duckdb.DuckDBPyConnection, row: Mapping[str, Any]) -> str:
-    """
-    Kind and the first digits of the content hash, `cpu-5f2c81d09b3e4a77`.
-
-    When another process sent the very same bytes, the hash covers the process too.
-    """
-    profile_id = f"{row['kind']}-{row['sha256'][:16]}"
-    if not cursor.execute(QUERIES["id_taken"], {"profile_id": profile_id}).fetchall():
-        return profile_id
-    digest = sha256("\0".join(_identity(row).values()).encode()).hexdigest()
-    return f"{row['kind']}-{digest[:16]}"
-
-
-def _sample_rows(columns: ProfileColumns, profile_no: int, stacks: Numbers) -> pa.Table:
-    """In the order of the stacks, so that those of one profile lie together in both tables."""
-    samples = columns.samples
-    rows = samples.drop_columns("stack").append_column("stack_no", stacks.of(samples["stack"]))
-    rows = rows.append_column("profile_no", pa.array(np.full(rows.num_rows, profile_no, np.int32)))
-    return rows.sort_by("stack_no")
 
 
 def profile_body(store: Store, profile_id: str) -> bytes:

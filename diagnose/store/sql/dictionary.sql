@@ -1,12 +1,14 @@
--- name: known_numbers
--- What is known already of the ids of one profile: which dictionary, which row of the profile's table, its number.
-SELECT 0 AS dictionary, place, function_no AS number FROM wanted_function JOIN function ON function_id = id
+-- name: known_stacks
+-- The numbers of those stacks that are known; `place` says which one it is.
+SELECT place, stack_no AS number FROM wanted JOIN stack ON stack_id = id
+
+-- name: known_parts
+-- The same for what new stacks are made of. dictionary: 0 functions, 1 frames, 2 nodes.
+SELECT 0 AS dictionary, place, function_no AS number FROM wanted JOIN function ON function_id = id WHERE dictionary = 0
 UNION ALL
-SELECT 1, place, frame_no FROM wanted_frame JOIN frame ON frame_id = id
+SELECT 1, place, frame_no FROM wanted JOIN frame ON frame_id = id WHERE dictionary = 1
 UNION ALL
-SELECT 2, place, node_no FROM wanted_node JOIN node ON node_id = id
-UNION ALL
-SELECT 3, place, stack_no FROM wanted_stack JOIN stack ON stack_id = id
+SELECT 2, place, node_no FROM wanted JOIN node ON node_id = id WHERE dictionary = 2
 
 -- name: last_numbers
 SELECT

@@ -1,12 +1,12 @@
--- name: known_profile
-SELECT profile_id FROM profile
-WHERE sha256 = $sha256 AND service_name = $service_name AND service_instance_id = $service_instance_id AND basis = $basis
-
--- name: id_taken
-SELECT 1 FROM profile WHERE profile_id = $profile_id
-
--- name: next_number
-SELECT coalesce(max(profile_no), 0) + 1 FROM profile
+-- name: stored
+-- Profiles whose file has one of these hashes, with what else tells them apart; the number of the last profile of all.
+SELECT
+  coalesce(list({
+    'profile_id': profile_id, 'sha256': sha256, 'service_name': service_name,
+    'service_instance_id': service_instance_id, 'basis': basis
+  }) FILTER (list_contains($hashes, sha256)), []),
+  coalesce(max(profile_no), 0)
+FROM profile
 
 -- name: profile_body
 SELECT body FROM profile WHERE profile_id = $profile_id

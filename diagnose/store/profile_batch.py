@@ -1,0 +1,132 @@
+"""
+Profiles that wait for the writer at the same time go in together: one look at the dictionaries, one insert per table.
+
+Whether a profile is stored is asked of the database each time, so that the writer may roll a batch back and store each
+profile by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import duckdb
+import numpy as np
+import pyarrow as pa
+
+from diagnose.pprof.columns import ProfileColumns
+from diagnose.store.arrow import TEXT_MAP, TIME, insert_all
+from diagnose.store.dictionary import save_dictionaries
+from diagnose.store.queries import load_queries
+
+QUERIES = load_queries("profiles")
+IDENTITY = ("sha256", "service_name", "service_instance_id", "basis")
+PROFILES = pa.schema(
+    [
+        ("profile_no", pa.int32()),
+        ("profile_id", pa.string()),
+        ("capture_id", pa.string()),
+        ("service_name", pa.string()),
+        ("service_instance_id", pa.string()),
+        ("kind", pa.string()),
+        ("basis", pa.string()),
+        ("started_at", TIME),
+        ("duration_ns", pa.int64()),
+        ("sample_count", pa.int64()),
+        ("build_id", pa.string()),
+        ("value_types", pa.list_(pa.struct([("type", pa.string()), ("unit", pa.string())]))),
+        ("default_value", pa.int32()),
+        ("period", pa.int64()),
+        ("labels", TEXT_MAP),
+        ("sha256", pa.string()),
+        ("bytes", pa.int64()),
+        ("body", pa.binary()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class StoredProfile:
+    """`duplicate`: it was there already."""
+
+    profile_id: str
+    duplicate: bool
+
+
+Identity = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class NewProfile:
+    """A row of table `profile` without its number and id, and its samples."""
+
+    row: dict[str, Any]
+    columns: ProfileColumns
+
+    @property
+    def identity(self) -> Identity:
+        return tuple(self.row[name] for name in IDENTITY)
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.row["body"]) + self.columns.nbytes
+
+
+def store_together(cursor: duckdb.DuckDBPyConnection, profiles: Sequence[NewProfile]) -> list[StoredProfile]:
+    """One answer for each; of several equal ones the first is stored. For `Writer.run_together`."""
+    ids, last_number = _stored(cursor, profiles)
+    new: dict[Identity, NewProfile] = {}
+    for profile in profiles:
+        if profile.identity not in ids:
+            new.setdefault(profile.identity, profile)
+    for identity, profile in new.items():
+        ids[identity] = _free_id(profile, set(ids.values()))
+    if new:
+        _insert(cursor, list(new.values()), [ids[identity] for identity in new], first_number=last_number + 1)
+    return [StoredProfile(ids[each.identity], duplicate=new.get(each.identity) is not each) for each in profiles]
+
+
+def _stored(cursor: duckdb.DuckDBPyConnection, profiles: Iterable[NewProfile]) -> tuple[dict[Identity, str], int]:
+    """(the ids of stored profiles with the content of any of these, by identity; the last profile number)."""
+    hashes = [profile.row["sha256"] for profile in profiles]
+    [(found, last_number)] = cursor.execute(QUERIES["stored"], {"hashes": hashes}).fetchall()
+    return {tuple(each[name] for name in IDENTITY): each["profile_id"] for each in found}, last_number
+
+
+def _free_id(profile: NewProfile, taken: set[str]) -> str:
+    """
+    Kind and the first digits of the content hash, `cpu-5f2c81d09b3e4a77`.
+
+    When another process sent the very same bytes, the hash covers the process too.
+    """
+    profile_id = f"{profile.row['kind']}-{profile.row['sha256'][:16]}"
+    if profile_id not in taken:
+        return profile_id
+    digest = sha256("\0".join(profile.identity).encode()).hexdigest()
+    return f"{profile.row['kind']}-{digest[:16]}"
+
+
+def _insert(
+    cursor: duckdb.DuckDBPyConnection, profiles: Sequence[NewProfile], ids: Sequence[str], *, first_number: int
+) -> None:
+    rows = [
+        {**profile.row, "profile_no": first_number + at, "profile_id": profile_id}
+        for at, (profile, profile_id) in enumerate(zip(profiles, ids, strict=True))
+    ]
+    insert_all(cursor, "profile", pa.Table.from_pylist(rows, PROFILES))
+    stacks = save_dictionaries(cursor, [profile.columns for profile in profiles])
+    samples = [
+        _sample_rows(profile.columns, first_number + at, numbers)
+        for at, (profile, numbers) in enumerate(zip(profiles, stacks, strict=True))
+    ]
+    insert_all(cursor, "sample", pa.concat_tables(samples))
+
+
+def _sample_rows(columns: ProfileColumns, profile_no: int, stacks: pa.Array) -> pa.Table:
+    """In the order of the stacks, so that those of one profile lie together in both tables."""
+    samples = columns.samples
+    rows = samples.drop_columns("stack").append_column("stack_no", stacks.take(samples["stack"]))
+    rows = rows.append_column("profile_no", pa.array(np.full(rows.num_rows, profile_no, np.int32)))
+    return rows.sort_by("stack_no")
