@@ -59,9 +59,9 @@ CPU: Step = ("cpu", "first")
 WALL: Step = ("wall", "first")
 TRACE: Step = ("trace", "first")
 
-FIRST_ORDER = ("goroutine", "goroutineleak", "heap", "allocs", "mutex", "block")
-SAMPLED = ("cpu", "wall", "trace")
-AGAIN_ORDER = ("heap", "allocs", "mutex", "block", "goroutine")
+FIRST_ORDER = tuple(name for name, kind in PROFILE_KINDS.items() if not kind.sampling)
+SAMPLED = tuple(name for name, kind in PROFILE_KINDS.items() if kind.sampling)
+AGAIN_ORDER = (*(name for name, kind in PROFILE_KINDS.items() if kind.grows), "goroutine")
 
 
 def run_round(
