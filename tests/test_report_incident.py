@@ -83,7 +83,7 @@ def test_the_chart_is_the_rules_own_number_with_its_threshold(report):
 
 def test_without_the_rules_number_the_chart_comes_from_spans(store):
     incident_id, explained = recorded.record(store)
-    store.telemetry.run(lambda cursor: cursor.execute("DELETE FROM metric_point"))
+    store.telemetry.run(lambda cursor: cursor.execute("DELETE FROM live_metric_point"))
     chart = report_of(store, incident_id, explained).chart
 
     assert ("p99 of /checkout, from spans", "spans", None) == (chart.title, chart.source, chart.threshold)

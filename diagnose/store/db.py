@@ -20,12 +20,14 @@ from typing import Any, Self
 import duckdb
 
 from diagnose.errors import NotFound, StoreError
+from diagnose.store.manifest import FOLDER, TABLES, read_segments, show_segments
 from diagnose.store.queries import HERE
 from diagnose.store.writer import Writer
 
 FILES = ("control", "telemetry")
 STORAGE_VERSION = "v1.5.0"
 CHECKPOINT_THRESHOLD = "512MB"
+GATHER_S = 0.003  # under load, alerts that come a little later share the commit
 Params = Mapping[str, Any] | Sequence[Any] | None
 
 
@@ -36,7 +38,7 @@ class Store:
         self.path = path
         self.read_only = read_only
         self._instance = instance
-        self.control = Writer("control", self.cursor)
+        self.control = Writer("control", self.cursor, gather_s=GATHER_S)
         self.telemetry = Writer("telemetry", self.cursor, max_waiting_bytes=queue_bytes)
 
     @classmethod
@@ -118,13 +120,22 @@ class Store:
         cursor.close()
 
     def _create_views(self) -> None:
+        """The folder may be another one than last time, so the paths in the views over segments are written again."""
         cursor = self.cursor()
+        if self.read_only:
+            show_segments(cursor, "memory", self.path / FOLDER, read_segments(cursor))
+        else:
+            show_segments(cursor, "telemetry", self.path / FOLDER, read_segments(cursor))
+            for table in TABLES:
+                cursor.execute(f"CREATE VIEW memory.{table.name} AS SELECT * FROM telemetry.{table.name}")  # noqa: S608
         create_views(cursor)
         cursor.close()
 
 
 def _configure(instance: duckdb.DuckDBPyConnection) -> None:
     instance.execute(f"SET GLOBAL checkpoint_threshold = '{CHECKPOINT_THRESHOLD}'")
+    instance.execute("SET GLOBAL parquet_metadata_cache = true")
+    instance.execute("SET GLOBAL enable_external_file_cache = false")  # the system's page cache does that
     instance.execute(f"SET GLOBAL threads = {min(4, os.cpu_count() or 1)}")
     for setting in ("python_enable_replacements", "autoinstall_known_extensions", "enable_progress_bar"):
         instance.execute(f"SET {setting} = false")

@@ -170,8 +170,8 @@ def _insert_batches(cursor: duckdb.DuckDBPyConnection, batches: Sequence[MetricB
     if new:
         insert_resources(cursor, pa.concat_tables([batch.resources for batch in new]))
         insert_new(cursor, "metric_series", pa.concat_tables([batch.series for batch in new]), key="series_id")
-        insert_all(cursor, "metric_point", pa.concat_tables([batch.points for batch in new]))
-        insert_all(cursor, "metric_histogram", pa.concat_tables([batch.histograms for batch in new]))
+        insert_all(cursor, "live_metric_point", pa.concat_tables([batch.points for batch in new]))
+        insert_all(cursor, "live_metric_histogram", pa.concat_tables([batch.histograms for batch in new]))
         exemplars = pa.concat_tables([batch.exemplars for batch in new])
         _insert_new(cursor, exemplars, "insert_new_exemplars")  # senders repeat the latest until there is a newer
     return is_new

@@ -121,7 +121,7 @@ def _insert(
         _sample_rows(profile.columns, first_number + at, numbers)
         for at, (profile, numbers) in enumerate(zip(profiles, stacks, strict=True))
     ]
-    insert_all(cursor, "sample", pa.concat_tables(samples))
+    insert_all(cursor, "live_sample", pa.concat_tables(samples))
 
 
 def _sample_rows(columns: ProfileColumns, profile_no: int, stacks: pa.Array) -> pa.Table:

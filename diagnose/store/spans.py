@@ -20,6 +20,7 @@ from diagnose.store.resources import insert_resources
 from diagnose.telemetry import INGESTED
 
 QUERIES = load_queries("spans")
+SEGMENT_QUERIES = load_queries("segments")
 EVENTS = pa.list_(pa.struct([("time", TIME), ("name", pa.string()), ("attributes", TEXT_PAIRS)]))
 LINKS = pa.list_(pa.struct([("trace_id", pa.string()), ("span_id", pa.string()), ("attributes", TEXT_PAIRS)]))
 
@@ -97,7 +98,9 @@ def _insert_batches(cursor: duckdb.DuckDBPyConnection, batches: Sequence[SpanBat
 
 def trace_spans(store: Store, trace_id: str) -> list[dict[str, Any]]:
     """All spans of one trace in the order of a waterfall (macro `trace`); empty when there is none."""
-    return store.rows(QUERIES["trace_spans"], {"trace_id": trace_id.lower()})
+    asked = {"trace_id": trace_id.lower()}
+    [times] = store.rows(SEGMENT_QUERIES["time_of_trace"], asked)
+    return store.rows(QUERIES["trace_spans"], asked | times) if times["since"] else []
 
 
 def find_traces(

@@ -1,6 +1,6 @@
 -- name: incident_span_services
 -- Services in the traces of an incident.
-SELECT DISTINCT service_name FROM telemetry.live_span WHERE trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
+SELECT DISTINCT service_name FROM memory.span WHERE trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
 
 -- name: incident_scope
 -- What decides which rows belong to an incident: its traces, its own service, and until when it is of interest: five
@@ -48,36 +48,51 @@ UNION
 
 -- name: trace_spans
 INSERT INTO live_span
-SELECT * FROM telemetry.live_span WHERE trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
+SELECT * REPLACE (
+  map_entries(attributes) AS attributes,
+  list_transform(events, lambda each: struct_pack(
+    "time" := each."time", "name" := each."name", attributes := map_entries(each.attributes))) AS events,
+  list_transform(links, lambda each: struct_pack(
+    trace_id := each.trace_id, span_id := each.span_id, attributes := map_entries(each.attributes))) AS links
+)
+FROM memory.span
+WHERE trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
 ORDER BY start_time DESC LIMIT $max_spans
 
 -- name: window_spans
 -- The other spans of these services, newest first.
 INSERT INTO live_span
-SELECT * FROM telemetry.live_span
+SELECT * REPLACE (
+  map_entries(attributes) AS attributes,
+  list_transform(events, lambda each: struct_pack(
+    "time" := each."time", "name" := each."name", attributes := map_entries(each.attributes))) AS events,
+  list_transform(links, lambda each: struct_pack(
+    trace_id := each.trace_id, span_id := each.span_id, attributes := map_entries(each.attributes))) AS links
+)
+FROM memory.span
 WHERE service_name IN (SELECT unnest($services::VARCHAR[])) AND start_time BETWEEN $since AND $until
   AND trace_id NOT IN (SELECT unnest($trace_ids::VARCHAR[]))
 ORDER BY start_time DESC LIMIT $max_spans
 
 -- name: points
 -- What was asked of Prometheus reaches back further than what is pushed: it is little.
-INSERT INTO metric_point
-SELECT point.* FROM telemetry.metric_point AS point
+INSERT INTO live_metric_point
+SELECT point.* FROM memory.metric_point AS point
 JOIN telemetry.metric_series AS series USING (series_id)
 WHERE series.service_name IN (SELECT unnest($services::VARCHAR[])) AND point."time" <= $until
   AND point."time" >= CASE WHEN series.source = 'prometheus' THEN $metrics_since - INTERVAL 1 DAY ELSE $metrics_since END
 ORDER BY point."time" DESC LIMIT $max_points
 
 -- name: histograms
-INSERT INTO metric_histogram
-SELECT point.* FROM telemetry.metric_histogram AS point
+INSERT INTO live_metric_histogram
+SELECT point.* FROM memory.metric_histogram AS point
 JOIN telemetry.metric_series AS series USING (series_id)
 WHERE series.service_name IN (SELECT unnest($services::VARCHAR[])) AND point."time" BETWEEN $metrics_since AND $until
 ORDER BY point."time" DESC LIMIT $max_points
 
 -- name: exemplars
-INSERT INTO exemplar
-SELECT example.* FROM telemetry.exemplar AS example
+INSERT INTO live_exemplar
+SELECT example.* FROM memory.exemplar AS example
 LEFT JOIN telemetry.metric_series AS series USING (series_id)
 WHERE example.trace_id IN (SELECT unnest($trace_ids::VARCHAR[]))
   OR (series.service_name IN (SELECT unnest($services::VARCHAR[])) AND example."time" BETWEEN $since AND $until)
@@ -99,7 +114,7 @@ SELECT * FROM telemetry.resource WHERE resource_id IN (
 INSERT INTO profile SELECT * FROM telemetry.profile WHERE profile_id IN (SELECT unnest($profile_ids::VARCHAR[]))
 
 -- name: samples
-INSERT INTO sample SELECT * FROM telemetry.sample WHERE profile_no IN (SELECT profile_no FROM profile)
+INSERT INTO live_sample SELECT * FROM memory.sample WHERE profile_no IN (SELECT profile_no FROM profile)
 
 -- name: stacks
 INSERT INTO stack SELECT * FROM telemetry.stack WHERE stack_no IN (SELECT stack_no FROM sample)

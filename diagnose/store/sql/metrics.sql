@@ -1,13 +1,13 @@
 -- name: insert_new_points
 -- Only points that are not there yet; $since and $until are the first and last time among the incoming.
-INSERT INTO metric_point BY NAME
+INSERT INTO live_metric_point BY NAME
 SELECT * FROM incoming ANTI JOIN (
   SELECT series_id, "time" FROM metric_point WHERE "time" BETWEEN $since AND $until
 ) USING (series_id, "time")
 
 -- name: insert_new_exemplars
 -- Only exemplars that are not there yet; $since and $until are the first and last time among the incoming.
-INSERT INTO exemplar BY NAME
+INSERT INTO live_exemplar BY NAME
 SELECT DISTINCT ON (series_id, "time", value, trace_id) * FROM incoming WHERE NOT EXISTS (
   SELECT 1 FROM exemplar AS known
   WHERE known."time" BETWEEN $since AND $until AND known.series_id = incoming.series_id

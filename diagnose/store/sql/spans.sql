@@ -1,5 +1,5 @@
 -- name: trace_spans
-SELECT * FROM trace($trace_id)
+SELECT * FROM trace($trace_id, since := $since, until := $until)
 
 -- name: find_traces
 -- One row per trace: the longest span of the service in it. An error anywhere in those spans makes the trace failed.

@@ -105,9 +105,12 @@ COMMENT ON COLUMN exemplars.filtered_attributes IS 'Attributes of the observatio
 COMMENT ON COLUMN exemplars.source IS 'otlp or prometheus.';
 COMMENT ON COLUMN exemplars.series_id IS 'The series it belongs to.';
 
-CREATE MACRO trace(id) AS TABLE
+CREATE MACRO trace_key(id) AS coalesce(TRY_CAST('0x' || right(id, 15) AS BIGINT), 0);
+COMMENT ON MACRO trace_key IS 'The last 15 digits of a trace id as a number.';
+
+CREATE MACRO trace(id, since := TIMESTAMPTZ '-infinity', until := TIMESTAMPTZ 'infinity') AS TABLE
 WITH RECURSIVE once AS MATERIALIZED (
-  SELECT * FROM span WHERE span.trace_id = lower(id)
+  SELECT * FROM span WHERE span.trace_id = lower(id) AND span.start_time BETWEEN since AND until
   QUALIFY row_number() OVER (PARTITION BY span.span_id ORDER BY span.duration_ns DESC, span.start_time_unix_nano) = 1
 ), reached AS (
   SELECT span_id, 0 AS depth, [printf('%020d', start_time_unix_nano) || span_id] AS path
@@ -136,7 +139,7 @@ SELECT
   once.events, once.links
 FROM once LEFT JOIN reached USING (span_id) LEFT JOIN waited USING (span_id) LEFT JOIN resource USING (resource_id)
 ORDER BY reached.path NULLS LAST, once.start_time_unix_nano, once.span_id;
-COMMENT ON MACRO TABLE trace IS 'The spans of a trace in the order of a waterfall: depth in the tree, offset_ns from the first start, self_ns not covered by children. A span whose parent is missing is a root; a span sent twice counts once.';
+COMMENT ON MACRO TABLE trace IS 'The spans of a trace in the order of a waterfall: depth in the tree, offset_ns from the first start, self_ns not covered by children. A span whose parent is missing is a root; a span sent twice counts once. Whoever knows when its spans started gives since and until.';
 
 CREATE MACRO service_map(since, until) AS TABLE
 WITH callers AS MATERIALIZED (

@@ -1,0 +1,123 @@
+"""
+Which Parquet files belong to the data, and the views that show their rows with those of the live tables.
+
+The rows of table `segment` are the manifest. Whoever changes them calls `show_segments` in the same transaction, so a
+reader finds every row exactly once, whatever moves meanwhile. A view reads its files in groups that double in size from
+the newest on; each group says between which times its rows are, so a query about some hours opens the files of few
+groups.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import duckdb
+
+from diagnose.store.queries import load_queries
+
+QUERIES = load_queries("segments")
+FOLDER = "segments"
+NEWEST_GROUP = 4  # files; the next groups have 8, 16, 32 …
+
+
+@dataclass(frozen=True)
+class SegmentTable:
+    """
+    A table whose rows move into segments: from `live_<name>`, seen as `<name>`.
+
+    *time* is the column that queries bound; *order* is how its files are sorted.
+    """
+
+    name: str
+    order: str
+    time: str | None = None
+
+    @property
+    def live(self) -> str:
+        return f"live_{self.name}"
+
+    @property
+    def live_rows(self) -> str:
+        """The query that shows the rows of the live table as those of the files."""
+        return QUERIES[self.live]
+
+
+TABLES = (
+    SegmentTable("span", "service_name, start_time", "start_time"),
+    SegmentTable("metric_point", 'series_id, "time"', '"time"'),
+    SegmentTable("metric_histogram", 'series_id, "time"', '"time"'),
+    SegmentTable("exemplar", 'series_id, "time"', '"time"'),
+    SegmentTable("sample", "profile_no, stack_no"),
+)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One row of table `segment`; see the comments of its columns."""
+
+    file: str
+    table: str
+    pinned: bool
+    arrived_since: datetime
+    arrived_until: datetime
+    since: datetime | None
+    until: datetime | None
+    row_count: int
+    bytes: int
+
+
+def read_segments(cursor: duckdb.DuckDBPyConnection) -> list[Segment]:
+    """Oldest arrival first."""
+    found = cursor.execute(QUERIES["all_segments"])
+    names = [column[0] for column in found.description]
+    return [Segment(**dict(zip(names, row, strict=True))) for row in found.fetchall()]
+
+
+def show_segments(cursor: duckdb.DuckDBPyConnection, database: str, folder: Path, segments: Iterable[Segment]) -> None:
+    """(Re)place the views of all TABLES in *database*, over its live tables and *segments* below *folder*."""
+    by_table: dict[str, list[Segment]] = {}
+    for segment in segments:
+        by_table.setdefault(segment.table, []).append(segment)
+    for table in TABLES:
+        rows = rows_of(table, folder, by_table.get(table.name, []))
+        cursor.execute(f"CREATE OR REPLACE VIEW {database}.{table.name} AS {rows}")
+
+
+def rows_of(table: SegmentTable, folder: Path, segments: Sequence[Segment]) -> str:
+    """The query for all rows: of the live table and of every group of files."""
+    groups = [_group_rows(table, folder, group) for group in _groups(segments)]
+    return "\nUNION ALL\n".join([table.live_rows, *groups])
+
+
+def _groups(segments: Sequence[Segment]) -> Iterable[Sequence[Segment]]:
+    newest_first = sorted(segments, key=lambda each: (each.arrived_until, each.file), reverse=True)
+    start, size = 0, NEWEST_GROUP
+    while start < len(newest_first):
+        yield newest_first[start : start + size]
+        start, size = start + size, 2 * size
+
+
+def _group_rows(table: SegmentTable, folder: Path, group: Sequence[Segment]) -> str:
+    rows = f"SELECT * FROM {parquet(folder / each.file for each in group)}"  # noqa: S608  our own file names
+    sinces = [each.since for each in group if each.since is not None]
+    untils = [each.until for each in group if each.until is not None]
+    if table.time is None or not sinces:
+        return rows
+    return f"{rows} WHERE {table.time} BETWEEN {_literal(min(sinces))} AND {_literal(max(untils))}"
+
+
+def parquet(files: Iterable[Path]) -> str:
+    """The table function that reads *files*."""
+    names = ", ".join(quoted(str(file)) for file in files)
+    return f"read_parquet([{names}], hive_partitioning = false)"
+
+
+def quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
+
+
+def _literal(at: datetime) -> str:
+    return f"TIMESTAMPTZ '{at.isoformat()}'"
