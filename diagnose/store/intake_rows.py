@@ -13,6 +13,7 @@ from diagnose.store.db import as_json, fetch
 from diagnose.store.episodes import Member, Period, Periods
 from diagnose.store.folding import Fold, Folded
 from diagnose.store.intake import Arrival, Event, Intake, Message, Picture, goes_on
+from diagnose.store.prepared import insert_rows
 from diagnose.store.queries import load_queries
 from diagnose.store.timeline import save_lines
 
@@ -45,13 +46,14 @@ def _read(cursor: duckdb.DuckDBPyConnection, messages: Sequence[Message]) -> Pic
 
 
 def _known_events(cursor: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> dict[str, Period]:
-    events: dict[str, Period] = {}
-    episodes: dict[str, Period] = {}
     keys = list({arrival.event_key: None for arrival in arrivals})
-    for row in fetch(cursor, SQL["known_events"], {"keys": as_json(keys)}):
-        event_key = str(row.pop("event_key"))
-        events[event_key] = episodes.setdefault(row["episode_id"], _period(row))
-    return events
+    rows = fetch(cursor, SQL["known_events"], {"keys": as_json(keys)})
+    if not rows:
+        return {}
+    ids = sorted({row["episode_id"] for row in rows})
+    found = fetch(cursor, SQL["periods_by_id"], {"episodes": as_json(ids)})
+    episodes = {row["episode_id"]: _period(row) for row in found}
+    return {str(row["event_key"]): episodes[row["episode_id"]] for row in rows}
 
 
 def _known_periods(
@@ -134,15 +136,19 @@ def _free_ids(cursor: duckdb.DuckDBPyConnection) -> Iterator[str]:
 def _write(cursor: duckdb.DuckDBPyConnection, picture: Picture) -> None:
     incidents = picture.fold.incidents.values()
     _save_messages(cursor, picture)
-    _save(cursor, "save_events", map(_event_row, picture.new_events))
-    _save(cursor, "save_episodes", map(_episode_row, picture.first.values()))
-    _save(cursor, "change_episodes", map(_state, picture.changed_periods()))
-    _save(cursor, "save_incidents", (vars(each) for each in incidents if each.is_new))
-    _save(cursor, "change_incidents", (vars(each) for each in incidents if each.has_changed and not each.is_new))
+    _insert(cursor, "save_events", map(_event_row, picture.new_events))
+    _insert(cursor, "save_episodes", map(_episode_row, picture.first.values()))
+    _change(cursor, "change_episodes", map(_state, picture.changed_periods()))
+    _insert(cursor, "save_incidents", (vars(each) for each in incidents if each.is_new))
+    _change(cursor, "change_incidents", (vars(each) for each in incidents if each.has_changed and not each.is_new))
     save_lines(cursor, picture.lines)
 
 
-def _save(cursor: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+def _insert(cursor: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
+    insert_rows(cursor, name, SQL[name], rows)
+
+
+def _change(cursor: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Mapping[str, Any]]) -> None:
     if together := list(rows):
         cursor.execute(SQL[name], {"rows": as_json(together)})
 

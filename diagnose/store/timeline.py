@@ -8,7 +8,7 @@ from datetime import datetime
 
 import duckdb
 
-from diagnose.store.db import as_json
+from diagnose.store.prepared import insert_rows
 from diagnose.store.queries import load_queries
 
 SQL = load_queries("timeline")
@@ -28,5 +28,4 @@ class Line:
 
 
 def save_lines(cursor: duckdb.DuckDBPyConnection, lines: Sequence[Line]) -> None:
-    if lines:
-        cursor.execute(SQL["save_lines"], {"rows": as_json([vars(line) for line in lines])})
+    insert_rows(cursor, "save_lines", SQL["save_lines"], map(vars, lines))

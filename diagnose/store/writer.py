@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
@@ -47,9 +48,17 @@ class Writer:
     """Runs jobs of one database in order of arrival. Start with `start`, end with `stop`; both are quick."""
 
     def __init__(
-        self, name: str, connect: Callable[[], duckdb.DuckDBPyConnection], *, max_waiting_bytes: int = 268_435_456
+        self,
+        name: str,
+        connect: Callable[[], duckdb.DuckDBPyConnection],
+        *,
+        max_waiting_bytes: int = 268_435_456,
+        gather_s: float = 0.0,
     ) -> None:
+        """*gather_s*: how long to wait for as many jobs as came together last time, so that they share a commit."""
         self.name = name
+        self._gather_s = gather_s
+        self._last_size = 1
         self._connect = connect
         self._max_waiting_bytes = max_waiting_bytes
         self._waiting: queue.Queue[_Entry | None] = queue.Queue(MAX_WAITING_JOBS)
@@ -146,16 +155,20 @@ class Writer:
     def _next_group(self) -> tuple[list[_Entry], bool]:
         """What waits now, at least one and no more than one commit should hold; whether it was the last."""
         group: list[_Entry] = []
-        while len(group) < MAX_GROUP_JOBS and sum(entry.size_bytes for entry in group) < MAX_GROUP_BYTES:
-            try:
-                entry = self._waiting.get(block=not group)
-            except queue.Empty:
-                return group, False
-            if entry is None:
-                return group, True
+        entry = self._waiting.get()
+        until_s = time.monotonic() + self._gather_s
+        while entry is not None:
             if entry.result.set_running_or_notify_cancel():
                 group.append(entry)
-        return group, False
+            if len(group) == MAX_GROUP_JOBS or sum(each.size_bytes for each in group) >= MAX_GROUP_BYTES:
+                break
+            wait_s = until_s - time.monotonic() if len(group) < self._last_size else 0.0
+            try:
+                entry = self._waiting.get(block=wait_s > 0, timeout=wait_s)
+            except queue.Empty:
+                break
+        self._last_size = len(group)
+        return group, entry is None
 
     def _commit(self, cursor: duckdb.DuckDBPyConnection, group: list[_Entry]) -> None:
         try:

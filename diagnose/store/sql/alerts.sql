@@ -1,10 +1,12 @@
 -- Rows come in as JSON, one parameter for all of them: binding them one by one takes thirty times as long.
 
 -- name: known_events
--- Of the event keys in $keys those that are stored, each with its episode.
-SELECT event_key, episode_id, incident_id, episode.fingerprint, episode.starts_at, episode.ends_at, ended_by, expires_at
-FROM alert_event JOIN episode USING (episode_id)
-WHERE event_key IN (SELECT unnest(from_json($keys, '["UUID"]')));
+-- Of the event keys in $keys those that are stored.
+SELECT event_key, episode_id FROM alert_event WHERE event_key IN (SELECT unnest(from_json($keys, '["UUID"]')));
+
+-- name: periods_by_id
+SELECT episode_id, incident_id, fingerprint, starts_at, ends_at, ended_by, expires_at
+FROM episode WHERE episode_id IN (SELECT unnest(from_json($episodes, '["VARCHAR"]')));
 
 -- name: find_periods
 -- The episodes of the $fingerprints that are open or ended at $earliest or later.
@@ -53,14 +55,14 @@ SELECT one.*, body FROM (SELECT unnest(from_json($rows, '[{
 
 -- name: save_events
 INSERT INTO alert_event BY NAME
-SELECT one.* FROM (SELECT unnest(from_json($rows, '[{
+SELECT one.* FROM (SELECT unnest(from_json($rows::VARCHAR, '[{
     "event_key": "UUID", "message_id": "VARCHAR", "episode_id": "VARCHAR", "fingerprint": "VARCHAR",
     "status": "VARCHAR", "starts_at": "TIMESTAMPTZ", "ends_at": "TIMESTAMPTZ", "received_at": "TIMESTAMPTZ"
 }]')) AS one);
 
 -- name: save_episodes
 INSERT INTO episode BY NAME
-SELECT one.* FROM (SELECT unnest(from_json($rows, '[{
+SELECT one.* FROM (SELECT unnest(from_json($rows::VARCHAR, '[{
     "episode_id": "VARCHAR", "incident_id": "VARCHAR", "fingerprint": "VARCHAR", "alertname": "VARCHAR",
     "status": "VARCHAR", "source": "VARCHAR", "group_key": "VARCHAR", "labels": "MAP(VARCHAR, VARCHAR)",
     "annotations": "MAP(VARCHAR, VARCHAR)", "generator_url": "VARCHAR", "starts_at": "TIMESTAMPTZ",
@@ -80,7 +82,7 @@ WHERE episode.episode_id = one.episode_id;
 
 -- name: save_incidents
 INSERT INTO incident BY NAME
-SELECT one.*, 0 AS revision FROM (SELECT unnest(from_json($rows, '[{
+SELECT one.*, 0 AS revision FROM (SELECT unnest(from_json($rows::VARCHAR, '[{
     "incident_id": "VARCHAR", "group_id": "VARCHAR", "status": "VARCHAR", "title": "VARCHAR",
     "service_name": "VARCHAR", "severity": "VARCHAR", "started_at": "TIMESTAMPTZ", "ended_at": "TIMESTAMPTZ", "opened_at": "TIMESTAMPTZ"
 }]')) AS one);
