@@ -12,6 +12,7 @@ from pathlib import Path
 
 import jinja2
 
+QUIET_S = 5  # of the demo: an alert that comes later than this after the last one is another incident
 TEMPLATES = ("prometheus.yml", "alertmanager.yml", "diagnose.yaml")
 
 
@@ -55,6 +56,7 @@ class Values:
     token_file: str | None
     scrape_interval: str
     group_interval: str
+    quiet: str
     cooldown: str
     cpu_seconds: int
     baseline_first: str
@@ -104,6 +106,7 @@ def demo_values(ports: list[int], folder: Path) -> Values:
         token_file=None,
         scrape_interval="1s",
         group_interval="2s",
+        quiet=f"{QUIET_S}s",
         cooldown="1m",
         cpu_seconds=5,
         baseline_first="5s",
@@ -130,6 +133,7 @@ def compose_values() -> Values:
         token_file="/run/secrets/diagnose_token",  # noqa: S106  a path
         scrape_interval="5s",
         group_interval="30s",
+        quiet="15m",
         cooldown="10m",
         cpu_seconds=10,
         baseline_first="60s",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -19,18 +20,19 @@ from rich.console import Console
 from demo.api import Api
 from demo.errors import StackError, StoryError
 from demo.faults import Fault
-from demo.render import Instance
+from demo.render import QUIET_S, Instance
 from demo.stack import Stack
 
 T = TypeVar("T")
 
 BASELINE_TIMEOUT_S = 120.0
+CALM_TIMEOUT_S = 120.0
 INCIDENT_TIMEOUT_S = 60.0
 REPORT_TIMEOUT_S = 60.0
 SPANS_TIMEOUT_S = 20.0
 DEGRADE_AFTER = "3s"  # what a new build does well before its fault shows
 FAULT_S = 180  # the fault ends by itself then, should the demo be killed
-QUIET_S = 60.0  # what FAULT=none has to stay without an incident
+HEALTHY_S = 60.0  # what FAULT=none has to stay without an incident
 RESULTS = ("report.html", "report.md", "report.json", "incident.duckdb")
 
 HEALTHY_CAPTURES = """
@@ -100,6 +102,7 @@ class Narrator:
         self.stack.start_load()
         self.steps.reached("load on")
         self.wait_for_baseline()
+        self.wait_for_calm()
 
     def diagnose(self, fault: Fault, out: Path) -> Outcome:
         """From the fault to the judgement; the results are written into *out*."""
@@ -122,6 +125,19 @@ class Narrator:
         self.wait_for("baseline profiles of every healthy instance", look, BASELINE_TIMEOUT_S, poll_s=1)
         self.steps.reached("healthy baseline captured")
 
+    def wait_for_calm(self) -> None:
+        """
+        Nothing is open, and what was has ended long enough ago for a fault to be an incident of its own.
+
+        A machine with too much to do is slow for a while, which is an incident like any other.
+        """
+
+        def look() -> bool | None:
+            ended = [each["ended_at"] for each in self.api.incidents()]
+            return True if all(at and _seconds_since(at) > 2 * QUIET_S for at in ended) else None
+
+        self.wait_for("moment without an incident; this machine may be too busy", look, CALM_TIMEOUT_S, poll_s=1)
+
     def plant(self, fault: Fault) -> None:
         for instance in self._sick(fault):
             if fault.build:
@@ -135,11 +151,11 @@ class Narrator:
             _admin("DELETE", f"http://{instance.admin}/faults")
 
     def wait_for_incident(self, service: str) -> str:
-        """Id of the incident of *service*."""
+        """Id of the incident of *service* that is open."""
 
         def look() -> str | None:
-            found = self.api.incidents(service)
-            return str(found[0]["id"]) if found else None
+            found = [each["id"] for each in self.api.incidents(service) if each["status"] == "open"]
+            return str(found[0]) if found else None
 
         incident_id = self.wait_for(f"incident of {service}", look, INCIDENT_TIMEOUT_S)
         self.steps.reached("alert received, incident opened")
@@ -179,8 +195,9 @@ class Narrator:
     def stay_quiet(self, seconds: float) -> Outcome:
         """No incident has to appear within *seconds*; ends at the first."""
         deadline = time.monotonic() + seconds
+        before = len(self.api.incidents())
         with self.console.status(f"watching {seconds:.0f} s of healthy load"):
-            while not (found := self.api.incidents()) and time.monotonic() < deadline:
+            while not (found := self.api.incidents()[: -before or None]) and time.monotonic() < deadline:
                 self.stack.check()
                 time.sleep(0.5)
         self.steps.reached(f"{seconds:.0f} s of healthy load watched")
@@ -194,7 +211,7 @@ class Narrator:
 
 
 def tell(
-    stack: Stack, fault: Fault | None, out: Path, *, console: Console, steps: Steps, quiet_s: float = QUIET_S
+    stack: Stack, fault: Fault | None, out: Path, *, console: Console, steps: Steps, quiet_s: float = HEALTHY_S
 ) -> Outcome:
     """
     The whole story on a stack that is ready; the four results of a fault are written into the folder *out*.
@@ -219,6 +236,10 @@ def _judge(fault: Fault, report: dict[str, Any] | None, database: Path) -> Outco
     with duckdb.connect(str(database), read_only=True) as opened:
         row = opened.execute(JOIN).fetchone() or (0, 0)
     return Outcome(fault.named_by(verdict), sentence, report, (row[0], row[1]))
+
+
+def _seconds_since(moment: str) -> float:
+    return (datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()
 
 
 def _admin(method: str, url: str) -> None:

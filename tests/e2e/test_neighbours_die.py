@@ -136,7 +136,7 @@ def test_prometheus(narrator: Narrator) -> None:
 
     stack.start_again("prometheus")
     narrator.plant(FAULTS["errors"])
-    eventually("an alert comes through again", lambda: narrator.api.incidents("inventory")[0]["status"] == "open")
+    assert narrator.wait_for_incident("inventory")
     narrator.heal(FAULTS["errors"])
 
 
