@@ -37,11 +37,16 @@ class ServiceProcess:
         self.reports = folder / "reports"
         listen = {"listen": self.url.removeprefix("http://"), "external_url": self.url}
         sinks = [{"type": "file", "name": "folder", "path": str(self.reports)}]
-        self.config.write_text(yaml.safe_dump({"server": listen, "sinks": sinks, **settings}))
+        self.settings = {"server": listen, "sinks": sinks, **settings}
         self._log = (folder / "service.log").open("ab")
         self._process: subprocess.Popen[bytes] | None = None
 
+    def configure(self) -> None:
+        """Write what is in `settings` where the process reads it."""
+        self.config.write_text(yaml.safe_dump(self.settings))
+
     def start(self) -> Self:
+        self.configure()
         command = [sys.executable, "-m", "diagnose", "--config", str(self.config), "serve"]
         self._process = subprocess.Popen(
             command, stderr=self._log, stdout=self._log, cwd=self.folder, env=dict(os.environ)
