@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
 
 import pytest
 
 from diagnose.capture.fetch import Connection, fetch
+from diagnose.capture.locks import Turns
 from diagnose.capture.network import Unreachable, allowed_address
+from diagnose.capture.round import RoundRequest, run_round
 from diagnose.errors import CaptureError
 from diagnose.kinds import PROFILE_KINDS
-from diagnose.model import Target
+from diagnose.model import Target, new_id
+from diagnose.store.captures import captures_of
+from diagnose.store.db import Store
 from tests.fake_upstreams import FakeServer, Reply, profile_bytes, serving
 
 ANYTHING = ("0.0.0.0/0", "::/0")
@@ -23,6 +28,13 @@ def forbidden() -> Iterator[FakeServer]:
     """A process that is up and would answer."""
     with serving(FakeServer(missing=Reply(profile_bytes("leak-goroutine")))) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def rows(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    """One store for the whole table."""
+    with Store.open(tmp_path_factory.mktemp("refusals") / "data") as opened:
+        yield opened
 
 
 def target(url: str, networks: Sequence[str]) -> Target:
@@ -76,12 +88,22 @@ def target(url: str, networks: Sequence[str]) -> Target:
         ("//127.0.0.1:{port}/", ANYTHING),
     ],
 )
-def test_what_is_not_allowed_is_refused_without_a_connection(forbidden, url, networks):
+def test_what_is_not_allowed_is_a_refusal_with_its_reason_and_no_connection(rows, forbidden, url, networks):
+    incident = new_id("inc")
     url = url.replace("{port}", forbidden.address.rpartition(":")[2])
-    with pytest.raises(CaptureError) as caught:
-        fetch(Connection(target(url, networks)), GOROUTINE)
+    run_round(
+        rows,
+        target(url, networks),
+        RoundRequest(incident, "alert", ("goroutine", "cpu", "wall", "trace"), 1),
+        on_cheap=lambda: None,
+        stop=threading.Event(),
+        turns=Turns(),
+    )
 
-    assert "refused" == caught.value.status
+    captures = captures_of(rows, incident)
+    assert {"goroutine", "cpu", "wall", "trace"} == {each.kind for each in captures}
+    assert {"refused"} == {each.status for each in captures}, captures
+    assert all(each.reason and each.requests is None for each in captures)
     assert [] == forbidden.asked
 
 

@@ -227,10 +227,10 @@ class _Round:
             return None
         except CaptureError as err:
             self._failures_in_a_row = [*self._failures_in_a_row, str(err)] if isinstance(err, Unreachable) else []
+            self.ledger.charge(step, connection.cost.since(before))
             self.ledger.failed(step, err)
             return None
-        finally:
-            self.ledger.charge(step, connection.cost.since(before))
+        self.ledger.charge(step, connection.cost.since(before))
         self._failures_in_a_row = []
         return fetched
 
