@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from demo.faults import FAULTS
 from demo.rules import DEMO, FOLDER, PRODUCTION, render_rules
 from demo.tools import Tools
 from diagnose.kinds import PROFILE_KINDS
@@ -24,6 +25,11 @@ RULES = [
     for group in yaml.safe_load(path.read_text())["groups"]
     for rule in group["rules"]
 ]
+
+FINDING_KINDS = {  # of report.json
+    "hot_code", "leak", "memory", "gc", "lock", "latency", "errors", "difference", "instance", "change", "scheduler",
+    "retry_storm", "n_plus_one", "saturation", "downstream", "missing_evidence",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -100,6 +106,30 @@ def test_the_readme_lists_every_alert_and_its_severity() -> None:
     table = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", (FOLDER / "README.md").read_text(), re.MULTILINE))
 
     assert {param.id: param.values[0]["labels"]["severity"] for param in RULES} == table
+
+
+def readme_rows() -> dict[str, list[str]]:
+    """Alert → cells of its row."""
+    lines = (FOLDER / "README.md").read_text().splitlines()
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("| `")]
+    return {cells[0].strip("`"): cells for cells in rows if len(cells) == 6}
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_the_readme_says_what_an_alert_should_lead_to_and_which_fault_shows_it(rule: dict[str, Any]) -> None:
+    cells = readme_rows()[rule["alert"]]
+    kinds, faults = (set(re.findall(r"`([a-z_-]+)`", cells[column])) for column in (3, 4))
+
+    assert kinds or cells[3] == "for people"
+    assert kinds <= FINDING_KINDS
+    assert (cells[3] == "for people") == rule["alert"].startswith("Diagnose")
+    assert all(kinds & set(FAULTS[fault].kinds) for fault in faults)
+
+
+def test_every_fault_of_the_demo_is_one_that_some_alert_shows() -> None:
+    shown = {fault for cells in readme_rows().values() for fault in re.findall(r"`([a-z-]+)`", cells[4])}
+
+    assert FAULTS.keys() == shown
 
 
 def test_production_figures_change_nothing() -> None:
