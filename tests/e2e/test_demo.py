@@ -7,6 +7,9 @@ One stack for all of it, in the order of the file: healthy, then faults of two s
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,8 +17,11 @@ from typing import Any
 import duckdb
 import pytest
 
+from demo.__main__ import STEP_NAMES
 from demo.faults import FAULTS
 from demo.run import RESULTS, Narrator
+from demo.tools import ROOT
+from tests.e2e import tutorial
 from tests.e2e.running import Inbox, eventually, prepared_stack
 
 pytestmark = pytest.mark.e2e
@@ -49,15 +55,30 @@ def test_healthy_load_raises_no_incident(narrator: Narrator) -> None:
     assert outcome.report is None
 
 
-def test_the_report_names_what_burns_cpu_and_its_evidence_joins(narrator: Narrator, tmp_path: Path) -> None:
-    outcome = narrator.diagnose(FAULTS["cpu"], tmp_path)
+@pytest.fixture(scope="module")
+def reader(narrator: Narrator, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the reader of the tutorial stands: a folder with .venv, the settings and a demo-out to be filled."""
+    folder = tmp_path_factory.mktemp("reader")
+    (folder / "demo-out").mkdir()
+    (folder / ".venv").mkdir()
+    (folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    (folder / "diagnose.yaml").symlink_to(narrator.stack.folder / "diagnose.yaml")
+    return folder
+
+
+def test_the_report_names_what_burns_cpu_and_its_evidence_joins(narrator: Narrator, reader: Path) -> None:
+    out = reader / "demo-out"
+    outcome = narrator.diagnose(FAULTS["cpu"], out)
 
     assert outcome.named, outcome.sentence
-    assert all((tmp_path / result).stat().st_size for result in RESULTS)
-    report = json.loads((tmp_path / "report.json").read_text())
+    assert outcome.sentence.partition(", ")[0].endswith(
+        tutorial.verdict().partition("time is in")[2].partition(", ")[0]
+    )
+    assert all((out / result).stat().st_size for result in RESULTS)
+    report = json.loads((out / "report.json").read_text())
     assert STEPS == report["timings_ms"].keys()
     assert all(milliseconds is not None for milliseconds in report["timings_ms"].values()), report["timings_ms"]
-    with duckdb.connect(str(tmp_path / "incident.duckdb"), read_only=True) as database:
+    with duckdb.connect(str(out / "incident.duckdb"), read_only=True) as database:
         check_the_traces(database, {trace["trace_id"] for trace in report["incident"]["traces"]})
         check_the_finding(database, report["findings"][0]["sql"])
 
@@ -77,6 +98,29 @@ def check_the_traces(database: duckdb.DuckDBPyConnection, trace_ids: set[str]) -
 def check_the_finding(database: duckdb.DuckDBPyConnection, sql: str) -> None:
     """The SQL behind the first finding runs unchanged on the export."""
     assert database.execute(sql).fetchall()
+
+
+def test_the_commands_of_the_tutorial_answer(narrator: Narrator, reader: Path) -> None:
+    incident_id = narrator.api.incidents("checkout")[0]["id"]
+    environ = {**os.environ, "DIAGNOSE_URL": narrator.stack.urls["diagnose"], "COLUMNS": "120", "PYTHONPATH": str(ROOT)}
+    said = []
+    for typed in tutorial.commands():
+        command = ["bash", "-c", typed.replace("INCIDENT", incident_id)]
+        done = subprocess.run(command, cwd=reader, env=environ, capture_output=True, text=True, check=False)
+        assert 0 == done.returncode, f"{typed}\n{done.stdout}{done.stderr}"
+        print(f"$ {typed}\n{done.stdout}")
+        said.append(done.stdout)
+
+    assert len(said) >= 6
+    assert "compareEveryPair" in said[0]
+
+
+def test_the_transcript_of_the_tutorial_has_the_steps_of_the_demo(narrator: Narrator) -> None:
+    taken = [tutorial.figureless(step) for step, _, _ in narrator.steps.rows]
+    story = taken[taken.index("fault cpu on") : taken.index("results written") + 1]
+
+    last = [tutorial.figureless(step) for step in STEP_NAMES.values()]
+    assert tutorial.steps() == ["stack ready", *taken[:2], *story, *last]
 
 
 def test_the_alerts_of_that_fault_are_one_incident_with_one_message_per_sink_and_revision(
