@@ -48,7 +48,7 @@ class Alertmanager:
 
     def alerts(self) -> list[ListedAlert]:
         """All that fires there, for every receiver."""
-        return self._get("/api/v2/alerts", lambda found: [_alert(each) for each in found])
+        return self._get("/api/v2/alerts", _alerts)
 
     def started_at(self) -> datetime:
         """Alerts are not kept over a restart: right after it the list is empty until Prometheus sends them again."""
@@ -62,6 +62,12 @@ class Alertmanager:
             return read(json.loads(answered.body))
         except (ValueError, KeyError, TypeError, AttributeError) as err:
             raise UpstreamError(f"{self._upstream.name}: the answer of {path} has an unknown shape") from err
+
+
+def _alerts(found: Any) -> list[ListedAlert]:
+    if not isinstance(found, list):
+        raise TypeError("no list")  # an object would pass for an empty one
+    return [_alert(each) for each in found]
 
 
 def _alert(found: Mapping[str, Any]) -> ListedAlert:
