@@ -27,6 +27,7 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import (
 )
 
 from diagnose.errors import DecodeError
+from diagnose.receive.metric_columns import read_metric_columns
 from diagnose.receive.otlp_json import parse_json
 from diagnose.receive.otlp_metrics import read_metrics
 from diagnose.receive.otlp_spans import read_spans
@@ -58,9 +59,15 @@ def decode_traces(
     return read_spans(_parse(body, content_type, ExportTraceServiceRequest()), redactor, number)
 
 
-def decode_metrics(body: bytes, content_type: str, redact: Redactor | None = None) -> MetricBatch:
+def decode_metrics(
+    body: bytes, content_type: str, redact: Redactor | None = None, decoder: Decoder = "columns"
+) -> MetricBatch:
     """The points of an ExportMetricsServiceRequest; else as `decode_traces`."""
-    return read_metrics(_parse(body, content_type, ExportMetricsServiceRequest()), redact or KEEP_ALL, body_id(body))
+    redactor, number = redact or KEEP_ALL, body_id(body)
+    if decoder == "columns" and media_type(content_type) == PROTOBUF:
+        with suppress(UnusualError):
+            return read_metric_columns(body, redactor, number)
+    return read_metrics(_parse(body, content_type, ExportMetricsServiceRequest()), redactor, number)
 
 
 def encode_response(batch: SpanBatch | MetricBatch, content_type: str) -> bytes:

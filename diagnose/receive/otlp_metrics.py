@@ -29,8 +29,9 @@ from diagnose.model import utc_now
 from diagnose.receive.otlp_values import SPAN_ID_BYTES, TRACE_ID_BYTES, AttributeReader, id_mistake, micros
 from diagnose.redact import Redactor
 from diagnose.store.arrow import MapColumn, table_of
-from diagnose.store.metrics import EXEMPLARS, HISTOGRAMS, POINTS, MetricBatch, SeriesKey, series_table
+from diagnose.store.metrics import EXEMPLARS, HISTOGRAMS, POINTS, MetricBatch
 from diagnose.store.resources import Resource, resource_of, resource_table
+from diagnose.store.series import SeriesKey, SeriesKind, series_table
 
 NO_VALUE = DataPointFlags.DATA_POINT_FLAGS_NO_RECORDED_VALUE_MASK
 TEMPORALITIES: dict[int, str] = {
@@ -145,7 +146,7 @@ class _MetricReader:
         values: list[tuple[str, Texts, float]] = [
             (metric.name, {**attributes, "quantile": repr(each.quantile)}, each.value) for each in point.quantile_values
         ]
-        values += [(f"{metric.name}_count", attributes, point.count), (f"{metric.name}_sum", attributes, point.sum)]
+        values += [(f"{metric.name}_count", attributes, float(point.count)), (f"{metric.name}_sum", attributes, point.sum)]
         for name, texts, value in values:
             series_id = self._series_of(metric, "summary", texts, name=name)
             self._points.append(
@@ -153,23 +154,24 @@ class _MetricReader:
             )
 
     def _has_time(self, point: Any) -> bool:
-        if not point.time_unix_nano:
+        if micros(point.time_unix_nano) is None:
             self._refused["a point without time_unix_nano"] += 1
-        return bool(point.time_unix_nano)
+            return False
+        return True
 
     def _series_of(self, metric: Metric, kind: str, attributes: Texts, *, name: str = "") -> int:
         data = getattr(metric, metric.WhichOneof("data") or "gauge")
-        key = SeriesKey(
+        described = SeriesKind(
             name=name or metric.name,
             type=kind,
             unit=metric.unit,
             service_name=self.resource.service_name,
-            attributes=attributes,
             temporality=TEMPORALITIES.get(getattr(data, "aggregation_temporality", 0), ""),
             is_monotonic=getattr(data, "is_monotonic", False),
             resource_id=self.resource.resource_id,
             scope_name=self.scope_name,
         )
+        key = SeriesKey(described, attributes)
         series_id = key.series_id()
         self._series[series_id] = key
         self._resources[self.resource.resource_id] = self.resource

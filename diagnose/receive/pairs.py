@@ -17,10 +17,12 @@ from google.protobuf.message import DecodeError as ProtobufError
 from google.protobuf.message import Message
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, ArrayValue, KeyValueList
 
+from diagnose.pprof.hashing import sums
 from diagnose.receive.arrays import Ints, chosen, offsets_of
 from diagnose.receive.otlp_values import AttributeReader
 from diagnose.receive.wire import UnusualError
 from diagnose.redact import MASK, Redactor
+from diagnose.store.series import Hashes, hash_of_pair
 
 NO_TEXTS = pa.array([], pa.string())
 FLAGS_AT_MOST = 1 << 24  # bytes; beyond that repeated keys are looked for by sorting
@@ -75,6 +77,33 @@ class Pairs:
         keys, texts = self.keys.to_pylist(), self.texts.to_pylist()
         ends = self.offsets.tolist()
         return [dict(zip(keys[a:b], texts[a:b], strict=True)) for a, b in pairwise(ends)]
+
+    def hashes(self) -> Hashes:
+        """For each list the sum of `hash_of_pair`, modulo 2⁶⁴; each distinct pair is hashed once."""
+        texts = self.texts.dictionary_encode()
+        values = [*texts.dictionary.to_pylist(), None]
+        codes = texts.indices.fill_null(len(values) - 1).to_numpy()
+        marks, which = np.unique(self.codes.astype(np.int64) * len(values) + codes, return_inverse=True)
+        pairs = ((self.names[mark // len(values)], values[mark % len(values)]) for mark in marks.tolist())
+        hashed = np.array([hash_of_pair(key, text) for key, text in pairs], np.uint64)
+        return sums(hashed[which], self.offsets.astype(np.int64))
+
+    def for_lists(self, lists: Ints, key: str, texts: pa.Array) -> Pairs:
+        """
+        The pairs of list `lists[i]` and (*key*, `texts[i]`), for each i.
+
+            [[(a, 1)], []], lists [0, 0, 1], "q", [x, y, z]  →  [[(a, 1), (q, x)], [(a, 1), (q, y)], [(q, z)]]
+        """
+        counts = np.diff(self.offsets)[lists] + 1
+        offsets = np.concatenate(([0], np.cumsum(counts))).astype(np.int32)
+        positions = np.arange(offsets[-1]) + np.repeat(self.offsets[lists] - offsets[:-1], counts)
+        positions[offsets[1:] - 1] = len(self.codes) + np.arange(len(lists))
+        sources = pa.array(positions)
+        keys = pa.concat_arrays([self.keys.cast(pa.string()), pa.array([key] * len(lists), pa.string())])
+        found = Pairs(
+            offsets, keys.take(sources).dictionary_encode(), pa.concat_arrays([self.texts, texts]).take(sources)
+        )
+        return _without_repeats(found)
 
     def kept(self, positions: Ints) -> Pairs:
         """Only the pairs at *positions*, which rise."""
@@ -147,10 +176,13 @@ def _cast(values: pa.Array, _: AttributeReader) -> pa.Array:
     return values.cast(pa.string())
 
 
+def reprs(numbers: pa.Array) -> pa.Array:
+    """Shortest round trip, as Python has it: Arrow writes 1 for 1.0."""
+    return pa.array(numbers.to_numpy().astype("U32"), pa.string())
+
+
 def _doubles(values: pa.Array, _: AttributeReader) -> pa.Array:
-    """Shortest round trip, as `repr`: Arrow writes 1 for 1.0."""
-    present = values.drop_null()
-    texts = pa.array(present.to_numpy().astype("U32"), pa.string())
+    texts = reprs(values.drop_null())
     for wrong, right in SPECIAL.items():
         texts = pc.if_else(pc.equal(texts, wrong), right, texts)
     return _scattered(values, texts)

@@ -7,7 +7,6 @@ The same rows and refusals as `otlp_spans`, which does it with protobuf's object
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -17,16 +16,16 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 
 from diagnose.model import utc_now
 from diagnose.receive.arrays import (
-    Bools,
     Ints,
     any_set,
     hex_of,
-    lengths_of,
     micros_of,
     numbers,
     parents_of,
     text_or_null,
 )
+from diagnose.receive.judge import Judge
+from diagnose.receive.origins import Origins, scope_names
 from diagnose.receive.otlp_spans import (
     DATABASE,
     KINDS,
@@ -42,7 +41,7 @@ from diagnose.receive.pairs import Pairs, pairs_of
 from diagnose.receive.wire import WireReader
 from diagnose.redact import Redactor
 from diagnose.store.arrow import TIME
-from diagnose.store.resources import Resource, resource_of, resource_table
+from diagnose.store.resources import resource_table
 from diagnose.store.spans import SPANS, SpanBatch
 
 REQUESTS = WireReader(ExportTraceServiceRequest.DESCRIPTOR)
@@ -59,7 +58,7 @@ def read_span_columns(body: bytes, redactor: Redactor, body_id: int) -> SpanBatc
     spans, scopes, refused = _usable(lists.values, parents_of(lists))
     origins = Origins.of(of_resource.field("resource"), parents_of(of_scope)[scopes], redactor)
     if not len(spans):
-        return SpanBatch(SPANS.empty_table(), origins.table(), refused, body_id)
+        return SpanBatch(SPANS.empty_table(), resource_table(origins.resources, utc_now()), refused, body_id)
     attributes = pairs_of(spans.field("attributes"), redactor)
     columns = {
         **_core(spans),
@@ -71,63 +70,12 @@ def read_span_columns(body: bytes, redactor: Redactor, body_id: int) -> SpanBatc
         "links": _links(spans.field("links"), redactor),
     }
     table = pa.Table.from_arrays([columns[name] for name in SPANS.names], schema=SPANS)
-    return SpanBatch(table, origins.table(), refused, body_id)
-
-
-@dataclass(frozen=True)
-class Origins:
-    """The resources of a request, and the position of each row's own among them."""
-
-    resources: list[Resource]
-    of_row: Ints
-
-    @classmethod
-    def of(cls, resources: pa.StructArray, of_row: Ints, redactor: Redactor) -> Origins:
-        lists = pairs_of(resources.field("attributes"), redactor).dictionaries() if len(resources) else []
-        used, positions = np.unique(of_row, return_inverse=True)
-        return cls([resource_of(lists[number]) for number in used], positions)
-
-    def columns(self) -> Columns:
-        return {
-            "resource_id": self.of_rows([each.resource_id for each in self.resources], pa.int64()),
-            "service_name": self.of_rows([each.service_name for each in self.resources], pa.string()),
-            "service_instance_id": self.of_rows([each.service_instance_id for each in self.resources], pa.string()),
-        }
-
-    def of_rows(self, values: list[Any], kind: pa.DataType) -> pa.Array:
-        """One value a resource → one a row."""
-        return pa.array(values, kind).take(pa.array(self.of_row))
-
-    def table(self) -> pa.Table:
-        return resource_table(self.resources, utc_now())
-
-
-def scope_names(scopes: pa.StructArray, of_row: Ints) -> pa.Array:
-    return pc.struct_field(scopes, "name").fill_null("").take(pa.array(of_row))
-
-
-class _Judge:
-    """What is still fine, and how many are not for which reason. Only the first mistake of a span counts."""
-
-    def __init__(self, count: int) -> None:
-        self.fine: Bools = np.ones(count, np.bool_)
-        self.refused: Counter[str] = Counter()
-
-    def refuse(self, wrong: Bools, reason: str) -> None:
-        if count := int(np.count_nonzero(wrong & self.fine)):
-            self.refused[reason] += count
-            self.fine &= ~wrong
-
-    def refuse_lengths(self, name: str, ids: pa.Array, size: int, *, unless: Bools | None = None) -> None:
-        lengths = lengths_of(ids)
-        wrong = lengths != size if unless is None else (lengths != size) & ~unless
-        for length in np.unique(lengths[wrong]):
-            self.refuse(wrong & (lengths == length), f"{name} has {length} bytes, not {size}")
+    return SpanBatch(table, resource_table(origins.resources, utc_now()), refused, body_id)
 
 
 def _usable(spans: pa.StructArray, scopes: Ints) -> tuple[pa.StructArray, Ints, Counter[str]]:
     """The spans that can be kept with their scopes, and how many cannot for which reason."""
-    judge = _Judge(len(spans))
+    judge = Judge(len(spans))
     for name, size in (("trace_id", TRACE_ID_BYTES), ("span_id", SPAN_ID_BYTES)):
         judge.refuse_lengths(name, spans.field(name), size)
         judge.refuse(~any_set(spans.field(name)), f"{name} is all zeros")

@@ -1,8 +1,7 @@
 """
-Metric points, histograms and exemplars: pushed over OTLP, or windows asked of Prometheus while an alert was fresh.
+Metric points, histograms and exemplars: pushed over OTLP or by Prometheus, or windows asked of it when an alert is new.
 
-A series is its name, kind, attributes and where it came from; `series_id` is a hash of that, so whoever sends the same
-series finds the same id. Rows of Prometheus have source `prometheus`, type `unknown` and no resource.
+Rows of Prometheus have source `prometheus` and no resource; the type is `unknown` until it tells.
 """
 
 from __future__ import annotations
@@ -22,27 +21,13 @@ from diagnose.store.arrow import TEXT_MAP, TIME, insert_all, insert_new, registe
 from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
 from diagnose.store.received import remember_bodies
-from diagnose.store.resources import content_id, insert_resources
+from diagnose.store.resources import insert_resources
+from diagnose.store.series import PROMETHEUS, SeriesKey, SeriesKind, series_table
 from diagnose.telemetry import INGESTED
 
 QUERIES = load_queries("metrics")
 COUNTS = pa.list_(pa.uint64())
 
-SERIES = pa.schema(
-    [
-        ("series_id", pa.int64()),
-        ("name", pa.string()),
-        ("type", pa.string()),
-        ("unit", pa.string()),
-        ("temporality", pa.string()),
-        ("is_monotonic", pa.bool_()),
-        ("service_name", pa.string()),
-        ("resource_id", pa.int64()),
-        ("source", pa.string()),
-        ("first_seen", TIME),
-        ("attributes", TEXT_MAP),
-    ]
-)
 POINTS = pa.schema(
     [
         ("series_id", pa.int64()),
@@ -84,7 +69,6 @@ EXEMPLARS = pa.schema(
 )
 
 Points = Sequence[tuple[datetime, float]]
-PROMETHEUS = "prometheus"
 
 
 @dataclass(frozen=True)
@@ -109,48 +93,6 @@ class MetricBatch:
     @property
     def size_bytes(self) -> int:
         return sum(int(table.nbytes) for table in self.tables)
-
-
-@dataclass(frozen=True)
-class SeriesKey:
-    """What makes a series; equal keys have equal ids."""
-
-    name: str
-    type: str
-    unit: str
-    service_name: str
-    attributes: Mapping[str, str | None]
-    temporality: str = ""
-    is_monotonic: bool = False
-    resource_id: int | None = None
-    scope_name: str = ""
-    source: str = "otlp"
-
-    def series_id(self) -> int:
-        attributes = sorted(self.attributes.items())
-        kind = (self.name, self.type, self.unit, self.temporality, self.is_monotonic)
-        return content_id((*kind, self.service_name, self.resource_id, self.scope_name, self.source, attributes))
-
-
-def series_table(keys: Mapping[int, SeriesKey], seen_at: datetime) -> pa.Table:
-    """The rows of table `metric_series` from id → key."""
-    rows = [
-        (
-            series_id,
-            key.name,
-            key.type,
-            key.unit,
-            key.temporality,
-            key.is_monotonic,
-            key.service_name,
-            key.resource_id,
-            key.source,
-            seen_at,
-            list(key.attributes.items()),
-        )
-        for series_id, key in keys.items()
-    ]
-    return table_of(rows, SERIES)
 
 
 def save_metrics(store: Store, batch: MetricBatch) -> bool:
@@ -195,7 +137,7 @@ def save_series(
     keys: dict[int, SeriesKey] = {}
     rows: list[tuple[Any, ...]] = []
     for labels, points in series:
-        key = SeriesKey(name, "unknown", unit, service, labels, source=source)
+        key = SeriesKey(SeriesKind(name, "unknown", unit, service, source=source), labels)
         series_id = key.series_id()
         keys[series_id] = key
         rows += [(series_id, at, None, value, False) for at, value in dict(points).items()]
@@ -214,7 +156,7 @@ def save_exemplars(store: Store, exemplars: Sequence[Exemplar], *, source: str =
     rows: dict[tuple[Any, ...], None] = {}
     for each in exemplars:
         named = service or each.labels.get("service_name") or each.labels.get("job", "").rsplit("/", 1)[-1]
-        key = SeriesKey(each.metric_name, "unknown", "", named, each.labels, source=source)
+        key = SeriesKey(SeriesKind(each.metric_name, "unknown", "", named, source=source), each.labels)
         series_id = key.series_id()
         keys[series_id] = key
         ids = (each.trace_id.lower() or None, each.span_id.lower() or None)

@@ -94,7 +94,9 @@ def metrics() -> Response:
     """OTLP/HTTP metric points and exemplars; 200 once they are durable."""
     context = current_context()
     with context.ingest_slots.one():
-        batch = decode_metrics(_otlp_body(), request.content_type or "", context.redactor)
+        batch = decode_metrics(
+            _otlp_body(), request.content_type or "", context.redactor, context.service.settings.ingest.decoder
+        )
         save_metrics(context.service.store, batch)
         return _otlp_answer(encode_response(batch, request.content_type or ""))
 
