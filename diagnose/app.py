@@ -18,11 +18,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Self
 
+from diagnose.by_hand import Wanted
 from diagnose.capture.baseline import BaselineScheduler
+from diagnose.capture.choice import choose
 from diagnose.capture.targets import TargetDirectory
+from diagnose.capture.worst import Measured
 from diagnose.config import Reloaded, Settings, combine
-from diagnose.errors import ConfigError
-from diagnose.model import Accepted, AlertGroup
+from diagnose.errors import ConfigError, NotFound
+from diagnose.model import Accepted, AlertGroup, Labels
 from diagnose.notify import make_sink
 from diagnose.notify.outbox import Outbox
 from diagnose.pipeline import Pipeline
@@ -112,6 +115,19 @@ class Service:
     def split_incident(self, incident_id: str, episodes: Sequence[str]) -> str:
         return self.pipeline.split(incident_id, episodes)
 
+    def capture(self, incident_id: str, wanted: Wanted) -> None:
+        self.pipeline.capture(incident_id, wanted)
+
+    def capture_targets(self, name: str | None, labels: Labels, wanted: Wanted, instances: int) -> str:
+        """An incident of its own, for at most *instances* targets of that name or with these labels. Raises NotFound."""
+        known = self.directory.all() if name else self.directory.for_labels(labels)
+        named = [each for each in known if name in (None, each.name)]
+        if not named:
+            raise NotFound("no target of the allow-list is called or labelled so")
+        of_service = [each for each in named if each.service == named[0].service]
+        chosen = choose(of_service, self.directory.named(labels, of_service), instances, Measured())
+        return self.pipeline.capture_targets(chosen.sick, wanted)
+
     def reload(self) -> Reloaded:
         """Read the settings again and put them into effect. Raises ConfigError; then the old ones stay."""
         with self._reloading:
@@ -149,6 +165,7 @@ class Service:
         """Why the service cannot take alerts now; empty when it can."""
         writers = (self.store.control, self.store.telemetry)
         problems = [f"the writer of the {each.name} database has stopped" for each in writers if not each.is_alive]
+        problems += [each.problem for each in writers if each.problem]
         if _disk_free_bytes(self.settings.store.path) < MIN_DISK_FREE_BYTES:
             problems.append(f"less than {MIN_DISK_FREE_BYTES >> 20} MiB free in {self.settings.store.path}")
         return problems

@@ -6,6 +6,7 @@ Every error this package raises on purpose.
     ├── DecodeError            bytes from outside are not what they claim to be; names the field
     ├── StoreError
     │   ├── StoreBusy          not durable now (queue full, disk full, reopening); try again     retryable
+    │   ├── Unstorable         the database breaks on it; put aside, trying again is no use
     │   └── NotFound           no such incident, profile, trace
     ├── UpstreamError          Prometheus or Alertmanager did not answer usefully                retryable
     ├── CaptureError           one profile could not be fetched; says why and the HTTP status
@@ -76,6 +77,12 @@ class StoreBusy(StoreError):
     def __init__(self, message: str, *, retry_after_s: int = 2) -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+
+
+class Unstorable(StoreError):
+    """The database breaks on this, however often it is sent."""
+
+    code = "unstorable"
 
 
 class NotFound(StoreError):

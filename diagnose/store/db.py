@@ -14,12 +14,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 import duckdb
 
 from diagnose.errors import NotFound, StoreError
+from diagnose.store.failures import is_cut_off, is_invalid
+from diagnose.store.instance import Instance
 from diagnose.store.manifest import FOLDER, TABLES, read_segments, show_segments
 from diagnose.store.queries import HERE
 from diagnose.store.writer import Writer
@@ -34,12 +37,12 @@ Params = Mapping[str, Any] | Sequence[Any] | None
 class Store:
     """Open with `Store.open`; close when done. One process at a time may have a data directory open."""
 
-    def __init__(self, instance: duckdb.DuckDBPyConnection, path: Path, *, queue_bytes: int, read_only: bool) -> None:
+    def __init__(self, instance: Instance, path: Path, *, queue_bytes: int, read_only: bool) -> None:
         self.path = path
         self.read_only = read_only
         self._instance = instance
-        self.control = Writer("control", self.cursor, gather_s=GATHER_S)
-        self.telemetry = Writer("telemetry", self.cursor, max_waiting_bytes=queue_bytes)
+        self.control = Writer("control", self.cursor, instance.reopen, gather_s=GATHER_S)
+        self.telemetry = Writer("telemetry", self.cursor, instance.reopen, max_waiting_bytes=queue_bytes)
 
     @classmethod
     def open(cls, path: Path, *, queue_bytes: int = 268_435_456, read_only: bool = False) -> Self:
@@ -51,32 +54,38 @@ class Store:
         """
         if not read_only:
             path.mkdir(parents=True, exist_ok=True)
-        instance = duckdb.connect(":memory:")
-        try:
-            _configure(instance)
-            for name in FILES:
-                _attach(instance, path / f"{name}.duckdb", name, read_only=read_only)
-            store = cls(instance, path, queue_bytes=queue_bytes, read_only=read_only)
-            for name in FILES:
-                store._migrate(name)
-            store._create_views()
-        except BaseException:
-            instance.close()
-            raise
+        instance = Instance(partial(_open, path, read_only=read_only))
+        store = cls(instance, path, queue_bytes=queue_bytes, read_only=read_only)
         if not read_only:
             store.control.start()
             store.telemetry.start()
         return store
 
     def cursor(self) -> duckdb.DuckDBPyConnection:
-        """A connection for one thread. Close it after use."""
+        """
+        A connection for one thread. Close it after use.
+
+        A database that turns out to be invalid is opened again. Raises StoreBusy while it cannot be.
+        """
         cursor = self._instance.cursor()
-        cursor.execute("SET search_path = 'memory,control,telemetry'")
-        cursor.execute("SET TimeZone = 'UTC'")
-        return cursor
+        try:
+            return _at_home(cursor)
+        except duckdb.Error as err:
+            if not (is_invalid(err) or is_cut_off(err)):
+                raise
+            self._instance.reopen(cursor)
+        return _at_home(self._instance.cursor())
 
     def rows(self, sql: str, params: Params = None) -> list[dict[str, Any]]:
-        """All rows of one query, as dictionaries by column name."""
+        """All rows of one query, as dictionaries by column name. Asked once more when the database was invalid."""
+        try:
+            return self._ask(sql, params)
+        except duckdb.Error as err:
+            if not (is_invalid(err) or is_cut_off(err)):
+                raise
+        return self._ask(sql, params)
+
+    def _ask(self, sql: str, params: Params) -> list[dict[str, Any]]:
         cursor = self.cursor()
         try:
             return fetch(cursor, sql, params)
@@ -103,33 +112,56 @@ class Store:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _migrate(self, name: str) -> None:
-        cursor = self._instance.cursor()
-        cursor.execute(f"USE {name}")
-        known = migrations(name)
-        version = _schema_version(cursor)
-        if version > len(known):
-            raise StoreError(f"{name}.duckdb has schema version {version}; this program knows {len(known)}")
-        if self.read_only and version < len(known):
-            raise StoreError(f"{name}.duckdb has schema version {version}: let the server migrate it to {len(known)}")
-        for number, script in enumerate(known[version:], start=version + 1):
-            cursor.execute("BEGIN TRANSACTION")
-            cursor.execute(script)
-            cursor.execute("INSERT INTO schema_version VALUES (?, now())", [number])
-            cursor.execute("COMMIT")
-        cursor.close()
 
-    def _create_views(self) -> None:
-        """The folder may be another one than last time, so the paths in the views over segments are written again."""
-        cursor = self.cursor()
-        if self.read_only:
-            show_segments(cursor, "memory", self.path / FOLDER, read_segments(cursor))
-        else:
-            show_segments(cursor, "telemetry", self.path / FOLDER, read_segments(cursor))
-            for table in TABLES:
-                cursor.execute(f"CREATE VIEW memory.{table.name} AS SELECT * FROM telemetry.{table.name}")  # noqa: S608
-        create_views(cursor)
-        cursor.close()
+def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
+    instance = duckdb.connect(":memory:")
+    try:
+        _configure(instance)
+        for name in FILES:
+            _attach(instance, path / f"{name}.duckdb", name, read_only=read_only)
+        for name in FILES:
+            _migrate(instance, name, read_only=read_only)
+        _create_views(instance, path, read_only=read_only)
+    except BaseException:
+        instance.close()
+        raise
+    return instance
+
+
+def _at_home(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
+    cursor.execute("SET search_path = 'memory,control,telemetry'")
+    cursor.execute("SET TimeZone = 'UTC'")
+    return cursor
+
+
+def _migrate(instance: duckdb.DuckDBPyConnection, name: str, *, read_only: bool) -> None:
+    cursor = instance.cursor()
+    cursor.execute(f"USE {name}")
+    known = migrations(name)
+    version = _schema_version(cursor)
+    if version > len(known):
+        raise StoreError(f"{name}.duckdb has schema version {version}; this program knows {len(known)}")
+    if read_only and version < len(known):
+        raise StoreError(f"{name}.duckdb has schema version {version}: let the server migrate it to {len(known)}")
+    for number, script in enumerate(known[version:], start=version + 1):
+        cursor.execute("BEGIN TRANSACTION")
+        cursor.execute(script)
+        cursor.execute("INSERT INTO schema_version VALUES (?, now())", [number])
+        cursor.execute("COMMIT")
+    cursor.close()
+
+
+def _create_views(instance: duckdb.DuckDBPyConnection, path: Path, *, read_only: bool) -> None:
+    """The folder may be another one than last time, so the paths in the views over segments are written again."""
+    cursor = _at_home(instance.cursor())
+    if read_only:
+        show_segments(cursor, path / FOLDER, read_segments(cursor), database="memory")
+    else:
+        show_segments(cursor, path / FOLDER, read_segments(cursor), database="telemetry")
+        for table in TABLES:
+            cursor.execute(f"CREATE VIEW memory.{table.name} AS SELECT * FROM telemetry.{table.name}")  # noqa: S608
+    create_views(cursor)
+    cursor.close()
 
 
 def _configure(instance: duckdb.DuckDBPyConnection) -> None:

@@ -20,18 +20,21 @@ from typing import Any, TypeVar
 
 import duckdb
 
-from diagnose.errors import DiagnoseError, StoreBusy, StoreError
-from diagnose.telemetry import get_logger
+from diagnose.errors import StoreBusy, StoreError, Unstorable
+from diagnose.store.failures import is_cut_off, is_invalid, named
+from diagnose.telemetry import FAILURES, get_logger
 
 log = get_logger(__name__)
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 Job = Callable[[duckdb.DuckDBPyConnection], Result]
 Together = Callable[[duckdb.DuckDBPyConnection, Sequence[Item]], Sequence[Result]]
+OnPoison = Callable[[str, Any, Exception], Any]
 
 MAX_WAITING_JOBS = 1024
 MAX_GROUP_JOBS = 64
 MAX_GROUP_BYTES = 67_108_864
+PROBE_EVERY_S = 1.0  # while nothing can be made durable
 
 
 @dataclass
@@ -44,19 +47,39 @@ class _Entry:
     result: Future[Any] = field(default_factory=Future)
 
 
+def refuse_poison(database: str, _item: Any, err: Exception) -> Any:
+    """What `Writer.on_poison` does unless somebody knows better: the caller is told not to send it again."""
+    raise Unstorable(f"the {database} database breaks on this: {err}") from err
+
+
 class Writer:
-    """Runs jobs of one database in order of arrival. Start with `start`, end with `stop`; both are quick."""
+    """
+    Runs jobs of one database in order of arrival. Start with `start`, end with `stop`; both are quick.
+
+    `problem` says why nothing can be made durable now; it is looked after without further jobs. A database that has
+    become invalid is opened again and the jobs replayed. An item that breaks it once more goes to `on_poison` with the
+    name of the database and the error; what that answers or raises is the item's outcome.
+    """
 
     def __init__(
         self,
         name: str,
         connect: Callable[[], duckdb.DuckDBPyConnection],
+        reopen: Callable[[duckdb.DuckDBPyConnection | None], None] = lambda _broken: None,
         *,
         max_waiting_bytes: int = 268_435_456,
         gather_s: float = 0.0,
     ) -> None:
-        """*gather_s*: how long to wait for as many jobs as came together last time, so that they share a commit."""
+        """
+        *connect* and *reopen* are those of the Instance.
+
+        *gather_s*: how long to wait for as many jobs as came together last time, so that they share a commit.
+        """
         self.name = name
+        self.problem = ""
+        self.on_poison: OnPoison = refuse_poison
+        self._reopen = reopen
+        self._cursor: duckdb.DuckDBPyConnection | None = None
         self._gather_s = gather_s
         self._last_size = 1
         self._connect = connect
@@ -141,21 +164,24 @@ class Writer:
         return entry.result
 
     def _run(self) -> None:
-        cursor = self._connect()
         while True:
             group, last = self._next_group()
             if group:
-                self._commit(cursor, group)
+                self._commit(group)
                 with self._lock:
                     self._waiting_bytes -= sum(entry.size_bytes for entry in group)
             if last:
-                cursor.close()
+                if self._cursor is not None:
+                    self._cursor.close()
                 return
 
     def _next_group(self) -> tuple[list[_Entry], bool]:
         """What waits now, at least one and no more than one commit should hold; whether it was the last."""
         group: list[_Entry] = []
-        entry = self._waiting.get()
+        try:
+            entry = self._waiting.get(timeout=PROBE_EVERY_S if self.problem else None)
+        except queue.Empty:
+            return [_Entry(_one_by_one, self._probe, 0)], False
         until_s = time.monotonic() + self._gather_s
         while entry is not None:
             if entry.result.set_running_or_notify_cancel():
@@ -170,18 +196,73 @@ class Writer:
         self._last_size = len(group)
         return group, entry is None
 
-    def _commit(self, cursor: duckdb.DuckDBPyConnection, group: list[_Entry]) -> None:
+    def _commit(self, group: list[_Entry], *, is_replay: bool = False) -> None:
         try:
-            results = _in_transaction(cursor, group)
+            results = _in_transaction(self._open_cursor(), group)
         except Exception as err:  # noqa: BLE001  whatever a job raises belongs to its caller
-            if len(group) > 1:
-                for entry in group:
-                    self._commit(cursor, [entry])
-            else:
-                group[0].result.set_exception(_named(err))
+            self._failed(group, err, is_replay=is_replay)
             return
+        self.problem = ""
         for entry, result in zip(group, results, strict=True):
             entry.result.set_result(result)
+
+    def _failed(self, group: list[_Entry], err: Exception, *, is_replay: bool) -> None:
+        """Each alone once more, after opening the database again if need be; what breaks it a second time goes."""
+        if is_invalid(err) or is_cut_off(err):
+            self._cursor = self._reopened(err)
+            if is_replay and is_invalid(err):
+                self._put_aside(group[0], err)
+                return
+            if self._cursor is None:
+                self._refuse(group, StoreBusy(self.problem))
+                return
+        elif len(group) == 1 or self._cursor is None:
+            self._refuse(group, named(err))
+            return
+        for entry in group:
+            self._commit([entry], is_replay=is_replay or is_invalid(err))
+
+    def _refuse(self, group: list[_Entry], err: Exception) -> None:
+        if isinstance(err, StoreBusy):
+            self.problem = str(err)
+        for entry in group:
+            entry.result.set_exception(err)
+
+    def _put_aside(self, entry: _Entry, err: Exception) -> None:
+        FAILURES.labels("poison").inc()
+        log.error("the database breaks on this, put aside", database=self.name, error=str(err))
+        try:
+            entry.result.set_result(self.on_poison(self.name, entry.item, err))
+        except Exception as refused:  # noqa: BLE001  it belongs to the caller
+            entry.result.set_exception(refused)
+
+    def _open_cursor(self) -> duckdb.DuckDBPyConnection:
+        """Raises StoreBusy while the database cannot be opened."""
+        if self._cursor is None:
+            try:
+                self._reopen(None)
+                self._cursor = self._connect()
+            except (duckdb.Error, StoreError) as err:
+                raise StoreBusy(f"the {self.name} database cannot be opened: {err}") from err
+        return self._cursor
+
+    def _probe(self, cursor: duckdb.DuckDBPyConnection) -> None:
+        """A write that changes nothing: whether the trouble is over, although nobody asks for anything."""
+        cursor.execute(f"UPDATE {self.name}.schema_version SET version = version")  # noqa: S608  our own name
+
+    def _reopened(self, err: Exception) -> duckdb.DuckDBPyConnection | None:
+        """A cursor of the database opened again; None when that failed, which the next commit tries to mend."""
+        broken, self._cursor = self._cursor, None
+        self.problem = f"the {self.name} database is being opened again"
+        log.error("database invalid", database=self.name, error=str(err))
+        try:
+            if broken is not None:
+                self._reopen(broken)
+            return self._connect()
+        except (duckdb.Error, StoreError) as failed:
+            log.exception("database not opened again", database=self.name)
+            self.problem = f"the {self.name} database cannot be opened: {failed}"
+            return None
 
 
 def _in_transaction(cursor: duckdb.DuckDBPyConnection, group: list[_Entry]) -> list[Any]:
@@ -211,15 +292,3 @@ def _run(cursor: duckdb.DuckDBPyConnection, group: list[_Entry]) -> list[Any]:
 
 def _one_by_one(cursor: duckdb.DuckDBPyConnection, jobs: Sequence[Job[Any]]) -> list[Any]:
     return [job(cursor) for job in jobs]
-
-
-def _named(err: Exception) -> Exception:
-    """Our own errors and programming mistakes as they are; what the database says as a StoreError."""
-    if isinstance(err, DiagnoseError) or not isinstance(err, duckdb.Error):
-        return err
-    if isinstance(err, duckdb.IOException | duckdb.OutOfMemoryException | duckdb.FatalException):
-        named: StoreError = StoreBusy(f"not durable: {err}")
-    else:
-        named = StoreError(str(err))
-    named.__cause__ = err
-    return named

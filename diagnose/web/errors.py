@@ -7,7 +7,16 @@ import re
 from flask import Flask, Response, g, jsonify, render_template, request
 from werkzeug.exceptions import HTTPException
 
-from diagnose.errors import ConfigError, DecodeError, DiagnoseError, NotFound, QueryError, StoreBusy, UpstreamError
+from diagnose.errors import (
+    ConfigError,
+    DecodeError,
+    DiagnoseError,
+    NotFound,
+    QueryError,
+    StoreBusy,
+    Unstorable,
+    UpstreamError,
+)
 from diagnose.store.rejects import save_rejected
 from diagnose.telemetry import FAILURES, REJECTED, get_logger
 from diagnose.web.context import current_service
@@ -22,6 +31,7 @@ STATUSES: tuple[tuple[type[DiagnoseError], int], ...] = (
     (ConfigError, 400),
     (NotFound, 404),
     (StoreBusy, 503),
+    (Unstorable, 422),
     (UpstreamError, 502),
 )
 
