@@ -54,6 +54,11 @@ class ServiceProcess:
         self.wait_for(lambda: self._get("/readyz")[0] == 200)
         return self
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
     def kill(self) -> None:
         """As the kernel does it when memory is short."""
         self._end(signal.SIGKILL)
@@ -86,6 +91,10 @@ class ServiceProcess:
         """The JSON at *path*; None while there is none."""
         status, body = self._get(path)
         return body if status == 200 else None
+
+    def status(self, path: str) -> tuple[int, Any]:
+        """Status and the JSON of the answer; 0 when there is none."""
+        return self._get(path)
 
     def _get(self, path: str) -> tuple[int, Any]:
         return self._ask(urllib.request.Request(self.url + path))
