@@ -119,7 +119,7 @@ class Service:
         self.pipeline.capture(incident_id, wanted)
 
     def capture_targets(self, name: str | None, labels: Labels, wanted: Wanted, instances: int) -> str:
-        """An incident of its own, for at most *instances* targets of that name or with these labels. Raises NotFound."""
+        """An incident of its own for at most *instances* targets of that name or these labels. Raises NotFound."""
         known = self.directory.all() if name else self.directory.for_labels(labels)
         named = [each for each in known if name in (None, each.name)]
         if not named:

@@ -18,10 +18,12 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, Protocol
 
+from diagnose.by_hand import BY_HAND, Wanted, group_of, made_up_alert
+from diagnose.capture.choice import Choice
 from diagnose.capture.limits import is_of, was_left_alone
 from diagnose.capture.round import RoundRequest, run_round
-from diagnose.capture.targets import TargetDirectory
-from diagnose.config import Settings
+from diagnose.capture.targets import AllowedTarget, TargetDirectory
+from diagnose.config import Rule, Settings
 from diagnose.correlate import Correlation, Readers, correlate
 from diagnose.errors import UpstreamError
 from diagnose.explain import explain
@@ -35,6 +37,7 @@ from diagnose.model import (
     Note,
     Target,
     Trigger,
+    rfc3339,
     utc_now,
 )
 from diagnose.planning import Plan, plan_for
@@ -149,6 +152,40 @@ class Pipeline:
         for each in (incident_id, new):
             self._submit(each, get_incident(self.store, each).status)
         return new
+
+    def capture(self, incident_id: str, wanted: Wanted) -> None:
+        """Once more by hand, of the targets of its alerts; a report follows. Raises NotFound."""
+        get_incident(self.store, incident_id)
+        plan = partial(self._plan_by_hand, incident_id, wanted)
+        self._incidents.submit(incident_id, "capture", partial(self._capture_by_hand, incident_id, plan))
+
+    def capture_targets(self, targets: Sequence[AllowedTarget], wanted: Wanted) -> str:
+        """
+        Profiles of *targets* of one service without an alert: an incident of its own, whose id is the answer.
+
+        It is over when the report is out.
+        """
+        alert = made_up_alert(targets)
+        key = IncidentKey(f"{BY_HAND}:{alert.fingerprint}:{rfc3339(alert.starts_at)}", targets[0].service)
+        save = partial(save_group, self.store, assign=lambda _: key, quiet=timedelta(0))
+        incident_id = save(group_of(alert)).opened[0]
+        plan = Plan(Choice(tuple(targets)), wanted.kinds_or(Rule()), wanted.narrow(Rule()), ())
+
+        def work() -> None:
+            self._capture_by_hand(incident_id, lambda: plan)
+            save(group_of(replace(alert, status="resolved", ends_at=utc_now())))
+
+        self._incidents.submit(incident_id, "capture", work)
+        return incident_id
+
+    def _plan_by_hand(self, incident_id: str, wanted: Wanted) -> Plan:
+        plan = self.plan(incident_id, episodes_of(self.store, incident_id))
+        return replace(plan, kinds=wanted.kinds or plan.kinds, rule=wanted.narrow(plan.rule))
+
+    def _capture_by_hand(self, incident_id: str, plan: Callable[[], Plan]) -> None:
+        self._start_rounds(incident_id, plan(), "manual").wait()
+        missing = self.attach_traces(incident_id, episodes_of(self.store, incident_id))
+        self.publish(incident_id, BY_HAND, missing)
 
     def conclude_soon(self, incident_ids: Iterable[str]) -> None:
         """All alerts of these have ended."""

@@ -22,6 +22,7 @@ COMMANDS = {  # name → where it is; in the order `--help` lists them
     "export": "diagnose.cli.incidents:export",
     "explain": "diagnose.cli.explain:explain",
     "simulate": "diagnose.cli.simulate:simulate",
+    "capture": "diagnose.cli.capture:capture",
     "profile": "diagnose.cli.profile:profile",
     "sql": "diagnose.cli.sql:sql",
 }

@@ -22,21 +22,22 @@ from diagnose.prometheus import Prometheus
 from diagnose.receive.alertmanager import decode
 
 
-def _pairs(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> dict[str, str]:
-    pairs = {}
+def pairs(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    """The value of an option that is given as K=V any number of times."""
+    found = {}
     for value in values:
         key, sign, text = value.partition("=")
         if not sign or not key:
             raise click.BadParameter("write key=value")
-        pairs[key] = text
-    return pairs
+        found[key] = text
+    return found
 
 
 @click.command()
 @click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
 @click.option("--alertname", metavar="NAME", help="Name of a made-up alert, instead of a FILE.")
-@click.option("--label", "labels", metavar="K=V", multiple=True, callback=_pairs, help="Label of the made-up alert.")
-@click.option("--annotation", "annotations", metavar="K=V", multiple=True, callback=_pairs, help="Annotation of it.")
+@click.option("--label", "labels", metavar="K=V", multiple=True, callback=pairs, help="Label of the made-up alert.")
+@click.option("--annotation", "annotations", metavar="K=V", multiple=True, callback=pairs, help="Annotation of it.")
 @click.option("--expr", metavar="PROMQL", default="", help="Expression of its rule; exemplars are looked up by it.")
 @click.option("--resolved", is_flag=True, help="The end of the same alert.")
 @click.option("--dry-run", is_flag=True, help="Only say what would be captured, and from whom.")

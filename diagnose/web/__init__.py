@@ -1,7 +1,7 @@
 """
 HTTP in and out; no logic.
 
-    ingest     alerts, OTLP, profiles            api, profiles, sql    the JSON API
+    ingest     alerts, OTLP, profiles            api, captures, profiles, sql    the JSON API
     pages      what people look at               health                /healthz, /readyz, /metrics
     security   who may ask what                  bodies                request bodies under a cap
     errors     what was raised → an answer       server                the listener
@@ -15,6 +15,7 @@ from jinja2 import StrictUndefined
 from diagnose.config import Settings
 from diagnose.web import errors
 from diagnose.web.api import api
+from diagnose.web.captures import captures
 from diagnose.web.context import EXTENSION, Context
 from diagnose.web.health import health
 from diagnose.web.ingest import ingest
@@ -34,6 +35,6 @@ def create_app(service: Service, settings: Settings) -> Flask:
     app.extensions[EXTENSION] = Context.of(service)
     Guard(settings).register(app)
     errors.register(app)
-    for blueprint in (ingest, api, profiles, sql, health, pages):
+    for blueprint in (ingest, api, captures, profiles, sql, health, pages):
         app.register_blueprint(blueprint)
     return app

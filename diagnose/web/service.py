@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from diagnose.by_hand import Wanted
 from diagnose.config import Reloaded, Settings
-from diagnose.model import Accepted, AlertGroup
+from diagnose.model import Accepted, AlertGroup, Labels
 from diagnose.query.question import QueryAnswer, Question
 from diagnose.store.db import Store
 
@@ -33,6 +34,12 @@ class Service(Protocol):
 
     def split_incident(self, incident_id: str, episodes: Sequence[str]) -> str:
         """The id of the new incident. Raises NotFound, and DecodeError when they cannot be split."""
+
+    def capture(self, incident_id: str, wanted: Wanted) -> None:
+        """Once more by hand; returns at once. Raises NotFound."""
+
+    def capture_targets(self, name: str | None, labels: Labels, wanted: Wanted, instances: int) -> str:
+        """Profiles without an alert; the id of the incident they get. Raises NotFound when no target is meant."""
 
     def reload(self) -> Reloaded:
         """Read the settings again. Raises ConfigError with every mistake; then the old ones stay."""
