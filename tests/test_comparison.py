@@ -10,12 +10,12 @@ from diagnose.alertmanager import ListedAlert
 from diagnose.model import fingerprint_of
 from diagnose.reconcile.comparison import Comparison, candidates, compare, union
 from diagnose.store.endings import LastEnd, OpenEpisode
-from tests.builders import minute
+from tests.builders import START, minute
 
 OURS = {"diagnose"}
 
 
-def listed(*, starts_at: datetime = minute(0), **fields: Any) -> ListedAlert:
+def listed(*, starts_at: datetime = START, **fields: Any) -> ListedAlert:
     labels = {"alertname": "HighLatency"} | fields.pop("labels", {})
     defaults: dict[str, Any] = {
         "fingerprint": fingerprint_of(labels),

@@ -11,32 +11,31 @@ from typing import Any
 
 import pytest
 
-from diagnose.config import AlertmanagerServer, Incidents, Reconcile, Settings
+from diagnose.config import AlertmanagerServer, Reconcile, Settings
 from diagnose.model import AlertGroup, IncidentKey, fingerprint_of, rfc3339
 from diagnose.reconcile.reconciler import Reconciler
 from diagnose.store.alerts import save_group
 from diagnose.store.db import Store
-from tests.builders import alert, group, minute
+from tests.builders import START, alert, group, minute
 from tests.fake_upstreams import FakeServer, Reply, serving
 
 RECORDED = Path(__file__).parent / "data" / "alertmanager-api" / "alerts.json"
 LABELS = alert().labels
+LONG_AGO = minute(-60)
 
 
 @dataclass
 class World:
-    """The store, Alertmanagers that say what the test tells them, and the reconciler between them."""
+    """The store, Alertmanagers that say what the test tells them, and the reconciler between; it starts at START."""
 
     store: Store
     members: list[FakeServer]
-    now: datetime = minute(10)
+    now: datetime = START
     concluded: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         servers = [AlertmanagerServer(url=member.url) for member in self.members]
-        settings = Settings(
-            alertmanagers=servers, reconcile=Reconcile(every=timedelta(minutes=1)), incidents=Incidents()
-        )
+        settings = Settings(alertmanagers=servers, reconcile=Reconcile(every=timedelta(minutes=1)))
         self.reconciler = Reconciler(
             self.store, settings, accept=self.accept, conclude=self.concluded.extend, clock=lambda: self.now
         )
@@ -47,7 +46,7 @@ class World:
         key = IncidentKey("checkout", "checkout")
         save_group(self.store, message, lambda _: key, quiet=timedelta(minutes=15))
 
-    def tell(self, member: FakeServer, *alerts: dict[str, Any], started_at: datetime = minute(-60)) -> None:
+    def tell(self, member: FakeServer, *alerts: dict[str, Any], started_at: datetime = LONG_AGO) -> None:
         """What *member* lists from now on, and since when it runs."""
         member.replies["/api/v2/alerts"] = Reply(json.dumps(alerts).encode())
         member.replies["/api/v2/status"] = Reply(json.dumps({"uptime": rfc3339(started_at)}).encode())
@@ -215,9 +214,9 @@ def test_an_answer_that_makes_no_sense_ends_nothing(world, body):
 
 def test_what_was_sent_directly_does_not_expire_before_its_sender_could_find_us_again(world):
     world.accept(group(alert(), source="prometheus"))
-    world.store.control.run(lambda cursor: cursor.execute("UPDATE episode SET expires_at = ?", [minute(9)]))
-    world.look(11)
+    world.store.control.run(lambda cursor: cursor.execute("UPDATE episode SET expires_at = ?", [minute(1)]))
+    world.look(1.9)
     assert [] == world.concluded
 
-    world.look(12)
+    world.look(2)
     assert 1 == len(world.concluded)
