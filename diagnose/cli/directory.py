@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from diagnose.config import Settings
 from diagnose.errors import DecodeError
-from diagnose.model import utc_now
 from diagnose.query.child import Child
 from diagnose.query.question import Limits, Question
 from diagnose.query.saved import spelled_out
 from diagnose.store.db import Store
 from diagnose.store.decisions import explained
-from diagnose.store.export import export_all, export_incident
+from diagnose.store.export import export_incident
 from diagnose.store.incidents import incident_detail, list_incidents
 from diagnose.store.profiles import profile_body
 from diagnose.store.reports import get_report
-from diagnose.store.snapshots import Snapshot
+from diagnose.store.snapshots import write_snapshot
 from diagnose.web.arguments import parse_time
 
 REPORT_COLUMNS = {"html": "html", "md": "markdown", "json": "json"}
@@ -65,9 +63,7 @@ class DirectoryReader:
         limits = Limits.of(self._settings.sql, rows=question.limit)
         asked = spelled_out(question)
         with TemporaryDirectory() as folder:
-            file = Path(folder) / "snapshot.duckdb"
-            export_all(self._store, file)
-            snapshot = Snapshot(file, utc_now(), time.monotonic())
+            snapshot = write_snapshot(self._store, Path(folder))
             child = Child()
             try:
                 return child.ask(asked, snapshot, limits).body

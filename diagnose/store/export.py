@@ -1,5 +1,5 @@
 """
-DuckDB files that stand alone: what belongs to one incident, or everything for readers of SQL.
+DuckDB files that stand alone: what belongs to one incident.
 
 Such a file has the tables, views, macros and comments of the service in one database and names no other, so it answers
 the same SQL under any file name, in DuckDB 1.4, 1.5 and 2.0. It is written beside its place and renamed when complete.
@@ -11,7 +11,6 @@ import re
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ import duckdb
 
 from diagnose.errors import NotFound, StoreError
 from diagnose.model import utc_now
-from diagnose.store.db import FILES, Store, create_views, fetch, migrations
+from diagnose.store.db import FILES, Store, create_views, migrations
 from diagnose.store.queries import load_queries
 
 STORAGE_VERSION = "v1.0.0"  # the oldest format that DuckDB 1.4 writes and everything newer reads
@@ -58,8 +57,6 @@ STATEMENTS = (
     "alert_events",
     "messages",
 )  # in this order: the later ones look at what the earlier ones brought
-PRIVATE = frozenset({"schema_version", "sql_audit", "rejected_request", "received_body"})  # the service's own business
-BODIES = {"profile": "body", "message": "body"}  # large, and no view shows them
 PARAMETER = re.compile(r"\$(\w+)")
 Fill = Callable[[duckdb.DuckDBPyConnection], None]
 
@@ -81,25 +78,7 @@ def export_incident(store: Store, incident_id: str, path: Path) -> None:
         for name in STATEMENTS:
             cursor.execute(*_named(QUERIES[name], scope))
 
-    _write(store, path, fill)
-
-
-def export_all(store: Store, path: Path, *, bodies: bool = True) -> datetime:
-    """
-    Write everything the views show to *path*; the result is the moment whose state it has.
-
-    Without *bodies* the original bytes of profiles and messages are left empty. Raises StoreError.
-    """
-    as_of = utc_now()
-
-    def fill(cursor: duckdb.DuckDBPyConnection) -> None:
-        for database in FILES:
-            for table in _tables(cursor, database):
-                emptied = "" if bodies or table not in BODIES else f"REPLACE (''::BLOB AS {BODIES[table]})"
-                cursor.execute(f"INSERT INTO {table} SELECT * {emptied} FROM {database}.{table}")  # noqa: S608
-
-    _write(store, path, fill)
-    return as_of
+    write_database(store, path, fill)
 
 
 def _scope(store: Store, incident_id: str) -> dict[str, Any]:
@@ -119,19 +98,18 @@ def _named(sql: str, scope: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return sql, {name: scope[name] for name in set(PARAMETER.findall(sql))}
 
 
-def _tables(cursor: duckdb.DuckDBPyConnection, database: str) -> list[str]:
-    known = "SELECT table_name FROM duckdb_tables() WHERE database_name = $database ORDER BY table_oid"
-    names = [row["table_name"] for row in fetch(cursor, known, {"database": database})]
-    return [name for name in names if name not in PRIVATE]
+def write_database(store: Store, path: Path, fill: Fill) -> None:
+    """
+    A file at *path* with all tables, views and macros, and the rows that *fill* puts in on a cursor of it.
 
-
-def _write(store: Store, path: Path, fill: Fill) -> None:
+    It does so in one transaction, so what it reads is one state of both databases. Raises StoreError.
+    """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         with _new_database(store, part) as cursor:
             _create_tables(cursor)
             create_views(cursor)
-            cursor.execute("BEGIN TRANSACTION")  # one state of both databases
+            cursor.execute("BEGIN TRANSACTION")
             fill(cursor)
             cursor.execute("COMMIT")
         part.replace(path)

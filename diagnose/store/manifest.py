@@ -76,14 +76,17 @@ def read_segments(cursor: duckdb.DuckDBPyConnection) -> list[Segment]:
     return [Segment(**dict(zip(names, row, strict=True))) for row in found.fetchall()]
 
 
-def show_segments(cursor: duckdb.DuckDBPyConnection, database: str, folder: Path, segments: Iterable[Segment]) -> None:
-    """(Re)place the views of all TABLES in *database*, over its live tables and *segments* below *folder*."""
+def show_segments(
+    cursor: duckdb.DuckDBPyConnection, folder: Path, segments: Iterable[Segment], *, database: str | None = None
+) -> None:
+    """(Re)place the views of all TABLES in a database, over its live tables and *segments* below *folder*."""
     by_table: dict[str, list[Segment]] = {}
     for segment in segments:
         by_table.setdefault(segment.table, []).append(segment)
+    place = f"{database}." if database else ""
     for table in TABLES:
         rows = rows_of(table, folder, by_table.get(table.name, []))
-        cursor.execute(f"CREATE OR REPLACE VIEW {database}.{table.name} AS {rows}")
+        cursor.execute(f"CREATE OR REPLACE VIEW {place}{table.name} AS {rows}")
 
 
 def rows_of(table: SegmentTable, folder: Path, segments: Sequence[Segment]) -> str:

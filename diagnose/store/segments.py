@@ -28,8 +28,17 @@ import duckdb
 from diagnose.errors import StoreError
 from diagnose.model import utc_now
 from diagnose.store.db import Store
-from diagnose.store.manifest import FOLDER, QUERIES, TABLES, Segment, SegmentTable, parquet, quoted, read_segments
-from diagnose.store.manifest import show_segments as replace_views
+from diagnose.store.manifest import (
+    FOLDER,
+    QUERIES,
+    TABLES,
+    Segment,
+    SegmentTable,
+    parquet,
+    quoted,
+    read_segments,
+    show_segments,
+)
 from diagnose.telemetry import FAILURES, get_logger
 
 log = get_logger(__name__)
@@ -74,6 +83,7 @@ class Segments:
         self.folder = store.path / FOLDER
         self._lock = threading.RLock()  # one change of the manifest at a time
         self._merging = threading.RLock()  # whoever takes files out of it; taken before the other
+        self._moved: datetime | None = None
         self._moved_at = time.monotonic()
         self._read_at: float | None = None
         self._held: Counter[str] = Counter()
@@ -109,13 +119,14 @@ class Segments:
         """
         with self._lock:
             as_of = utc_now()
-            self._moved_at = time.monotonic()
+            moved_at = time.monotonic()
             names: list[str] = []
             with self._removed_on_error(names):
                 if self._live_rows():
                     with self._change() as change:
                         names += [name for table in TABLES if (name := self._move_rows(change, table, as_of))]
                     self._checkpoint()
+            self._moved, self._moved_at = as_of, moved_at
             return as_of
 
     def _move_rows(self, change: Change, table: SegmentTable, at: datetime) -> str | None:
@@ -142,11 +153,16 @@ class Segments:
             with self._cursor() as cursor, suppress(duckdb.TransactionException):  # somebody else writes: next time
                 cursor.execute("CHECKPOINT telemetry")
 
-    def read(self, max_age_s: float = TAIL_AGE_S) -> None:
-        """Somebody reads segments: move more often for a while, and now when the last time is too long ago."""
+    def read(self, max_age_s: float = TAIL_AGE_S) -> datetime:
+        """
+        Somebody reads segments: rows move more often for a while, and at once when the last time is too long ago.
+
+        The result is as that of `move`.
+        """
         self._read_at = time.monotonic()
-        if time.monotonic() - self._moved_at > max_age_s:
-            self.move()
+        with self._lock:
+            is_recent = self._moved is not None and self._read_at - self._moved_at < max_age_s
+            return self._moved if self._moved is not None and is_recent else self.move()
 
     # --- merging ------------------------------------------------------------------------------------------------------
 
@@ -200,7 +216,7 @@ class Segments:
             cursor.execute("BEGIN TRANSACTION")
             try:
                 yield change
-                replace_views(cursor, "telemetry", self.folder, read_segments(cursor))
+                show_segments(cursor, self.folder, read_segments(cursor), database="telemetry")
                 cursor.execute("COMMIT")
             except BaseException:
                 with suppress(duckdb.Error):
@@ -255,7 +271,7 @@ class Segments:
         while not self._stopping.wait(1.0):
             try:
                 self._step()
-            except StoreError as err:  # the rows stay where they are; the next step tries again
+            except (StoreError, duckdb.Error, OSError) as err:  # rows stay where they are; the next step tries again
                 FAILURES.labels("segments").inc()
                 log.exception("segments failed", error=str(err))
                 self._stopping.wait(MAX_LIVE_AGE_S)
@@ -361,7 +377,7 @@ def remove_orphans(store: Store) -> None:
     cursor = store.cursor()
     named = {each.file for each in read_segments(cursor)}
     cursor.close()
-    for file in folder.rglob("*.parquet"):
+    for file in list(folder.rglob("*.parquet")):
         if str(file.relative_to(folder)) not in named:
             file.unlink()
             _remove_empty(file)
