@@ -18,8 +18,8 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Literal, Protocol
 
-from diagnose.by_hand import BY_HAND, Wanted, group_of, made_up_alert
-from diagnose.capture.choice import Choice
+from diagnose.by_hand import BY_HAND, INSTANCES, Wanted, group_of, made_up_alert
+from diagnose.capture.choice import Choice, choose_for
 from diagnose.capture.limits import is_of, was_left_alone
 from diagnose.capture.round import RoundRequest, run_round
 from diagnose.capture.targets import AllowedTarget, TargetDirectory
@@ -40,7 +40,7 @@ from diagnose.model import (
     rfc3339,
     utc_now,
 )
-from diagnose.planning import Plan, plan_for
+from diagnose.planning import Plan, plan_for, watched_by
 from diagnose.prometheus import Prometheus, ask_all
 from diagnose.receive.grouping import incident_key, matching_rule, service_of
 from diagnose.report.chart import window
@@ -179,8 +179,12 @@ class Pipeline:
         return incident_id
 
     def _plan_by_hand(self, incident_id: str, wanted: Wanted) -> Plan:
-        plan = self.plan(incident_id, episodes_of(self.store, incident_id))
-        return replace(plan, kinds=wanted.kinds or plan.kinds, rule=wanted.narrow(plan.rule))
+        """As its rules say; where none matches, from those its alerts are about."""
+        episodes = episodes_of(self.store, incident_id)
+        plan = self.plan(incident_id, episodes)
+        choice = plan.choice if plan.targets else choose_for(self.directory, [*map(watched_by, episodes)], INSTANCES)
+        kinds = wanted.kinds or plan.kinds or wanted.kinds_or(plan.rule)
+        return replace(plan, choice=choice, kinds=kinds, rule=wanted.narrow(plan.rule))
 
     def _capture_by_hand(self, incident_id: str, plan: Callable[[], Plan]) -> None:
         self._start_rounds(incident_id, plan(), "manual").wait()

@@ -55,7 +55,7 @@ def artefact(capture_id: str) -> Response:
 
 def _wanted(body: dict[str, Any]) -> Wanted:
     kinds = body.get("kinds") or []
-    if not isinstance(kinds, list) or not all(each in PROFILE_KINDS for each in kinds):
+    if not isinstance(kinds, list) or not all(isinstance(each, str) and each in PROFILE_KINDS for each in kinds):
         raise DecodeError(f"kinds are some of {', '.join(PROFILE_KINDS)}", field="kinds")
     return Wanted(tuple(kinds), _number(body, "seconds", MOST_SECONDS))
 
