@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +94,7 @@ def test_every_volume_and_secret_is_declared_and_the_secret_is_made_by_a_step_of
     assert COMPOSE["secrets"] == {"diagnose_token": {"file": f"./{TOKEN}"}}
     assert f'install -d -m 700 {TOKEN.parent} && printf %s "$(openssl rand -hex 32)" > {TOKEN}' in steps
     assert f"/run/secrets/{TOKEN.name}" == VALUES.token_file
-    assert fnmatch("/secrets/", (ROOT / ".gitignore").read_text().splitlines()[-1])
+    assert "/secrets/" in (ROOT / ".gitignore").read_text().splitlines()
 
 
 def test_every_upstream_image_is_pinned_to_the_version_the_demo_is_tested_with() -> None:
