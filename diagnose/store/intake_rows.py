@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import duckdb
@@ -13,7 +14,7 @@ from diagnose.store.db import as_json, fetch
 from diagnose.store.episodes import Member, Period, Periods
 from diagnose.store.folding import Fold, Folded
 from diagnose.store.intake import Arrival, Event, Intake, Message, Picture, goes_on
-from diagnose.store.prepared import insert_rows
+from diagnose.store.prepared import fetch_prepared, insert_rows
 from diagnose.store.queries import load_queries
 from diagnose.store.timeline import save_lines
 
@@ -45,9 +46,13 @@ def _read(cursor: duckdb.DuckDBPyConnection, messages: Sequence[Message]) -> Pic
     return Picture(events, periods, Fold(found, new_id=lambda: next(new_ids)))
 
 
+def _ask(cursor: duckdb.DuckDBPyConnection, name: str, **params: str) -> list[dict[str, Any]]:
+    return fetch_prepared(cursor, name, SQL[name], params)
+
+
 def _known_events(cursor: duckdb.DuckDBPyConnection, arrivals: Sequence[Arrival]) -> dict[str, Period]:
     keys = list({arrival.event_key: None for arrival in arrivals})
-    rows = fetch(cursor, SQL["known_events"], {"keys": as_json(keys)})
+    rows = _ask(cursor, "known_events", keys=as_json(keys))
     if not rows:
         return {}
     ids = sorted({row["episode_id"] for row in rows})
@@ -61,15 +66,22 @@ def _known_periods(
 ) -> dict[str, Periods]:
     """By fingerprint, for those of *arrivals*. What is found is added to *known*, by episode."""
     found: dict[str, list[Period]] = {arrival.fingerprint: [] for arrival in arrivals}
-    earliest = min(arrival.alert.starts_at for arrival in arrivals)
-    asked = {"fingerprints": as_json(list(found)), "earliest": earliest}
-    for row in fetch(cursor, SQL["find_periods"], asked):
+    earliest = _earliest((arrival.fingerprint, arrival.alert.starts_at) for arrival in arrivals)
+    asked = [{"fingerprint": fingerprint, "earliest": at} for fingerprint, at in earliest.items()]
+    for row in _ask(cursor, "find_periods", fingerprints=as_json(asked)):
         period = known.setdefault(row["episode_id"], _period(row))
         found[period.fingerprint].append(period)
     still_open = [period.episode_id for periods in found.values() for period in periods if period.is_open]
     for episode_id, members in _members(cursor, still_open).items():
         known[episode_id].members = members
     return {fingerprint: Periods(fingerprint, periods) for fingerprint, periods in found.items()}
+
+
+def _earliest(times: Iterable[tuple[str, datetime]]) -> dict[str, datetime]:
+    earliest: dict[str, datetime] = {}
+    for name, at in times:
+        earliest[name] = min(at, earliest.get(name, at))
+    return earliest
 
 
 def _period(row: Mapping[str, Any]) -> Period:
@@ -87,12 +99,11 @@ def _known_incidents(
     cursor: duckdb.DuckDBPyConnection, fresh: Sequence[tuple[Message, Arrival]], known: Mapping[str, Period]
 ) -> list[Folded]:
     """Those that new alerts may join, and those of the known episodes. Only an end asks how many others fire."""
-    groups = sorted({arrival.key.group_id for _, arrival in fresh if arrival.key})
-    asked = {
-        "groups": as_json(groups),
-        "earliest": min(arrival.alert.starts_at - message.quiet for message, arrival in fresh),
-    }
-    rows = fetch(cursor, SQL["incidents_of_groups"], asked) if groups else []
+    earliest = _earliest(
+        (arrival.key.group_id, arrival.alert.starts_at - message.quiet) for message, arrival in fresh if arrival.key
+    )
+    groups = [{"group_id": group_id, "earliest": at} for group_id, at in earliest.items()]
+    rows = _ask(cursor, "incidents_of_groups", groups=as_json(groups)) if groups else []
     found = {row["incident_id"]: row for row in rows}
     missing = {each.incident_id for each in known.values()} | {row["merged_into"] for row in rows}
     if missing := missing - found.keys() - {None}:

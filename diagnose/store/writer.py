@@ -73,7 +73,8 @@ class Writer:
         """
         *connect* and *reopen* are those of the Instance.
 
-        *gather_s*: how long to wait for as many jobs as came together last time, so that they share a commit.
+        *gather_s*: how long to wait, while jobs come in numbers, for those who had their answer a moment ago: they
+        share the commit with those that waited meanwhile.
         """
         self.name = name
         self.problem = ""
@@ -182,13 +183,14 @@ class Writer:
             entry = self._waiting.get(timeout=PROBE_EVERY_S if self.problem else None)
         except queue.Empty:
             return [_Entry(_one_by_one, self._probe, 0)], False
+        expected = self._last_size + self._waiting.qsize() if self._last_size > 1 else 0
         until_s = time.monotonic() + self._gather_s
         while entry is not None:
             if entry.result.set_running_or_notify_cancel():
                 group.append(entry)
             if len(group) == MAX_GROUP_JOBS or sum(each.size_bytes for each in group) >= MAX_GROUP_BYTES:
                 break
-            wait_s = until_s - time.monotonic() if len(group) < self._last_size else 0.0
+            wait_s = until_s - time.monotonic() if len(group) < expected else 0.0
             try:
                 entry = self._waiting.get(block=wait_s > 0, timeout=wait_s)
             except queue.Empty:

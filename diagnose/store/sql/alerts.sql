@@ -2,18 +2,20 @@
 
 -- name: known_events
 -- Of the event keys in $keys those that are stored.
-SELECT event_key, episode_id FROM alert_event WHERE event_key IN (SELECT unnest(from_json($keys, '["UUID"]')));
+SELECT event_key, episode_id FROM alert_event WHERE event_key IN (SELECT unnest(from_json($keys::VARCHAR, '["UUID"]')));
 
 -- name: periods_by_id
 SELECT episode_id, incident_id, fingerprint, starts_at, ends_at, ended_by, expires_at
 FROM episode WHERE episode_id IN (SELECT unnest(from_json($episodes, '["VARCHAR"]')));
 
 -- name: find_periods
--- The episodes of the $fingerprints that are open or ended at $earliest or later.
+-- Of each fingerprint the episodes that are open or ended at its `earliest` or later. A parameter that is compared with
+-- a column would have the statement planned at every use.
 SELECT episode_id, incident_id, fingerprint, starts_at, ends_at, ended_by, expires_at
-FROM episode
-WHERE fingerprint IN (SELECT unnest(from_json($fingerprints, '["VARCHAR"]')))
-  AND (status = 'firing' OR ends_at >= $earliest);
+FROM episode JOIN (SELECT unnest(from_json($fingerprints::VARCHAR, '[{
+    "fingerprint": "VARCHAR", "earliest": "TIMESTAMPTZ"
+}]'), recursive := true)) AS asked USING (fingerprint)
+WHERE status = 'firing' OR ends_at >= asked.earliest;
 
 -- name: find_members
 -- Per episode and fingerprint as sent: the latest start of a firing and the latest end.
@@ -24,11 +26,12 @@ WHERE episode_id IN (SELECT unnest(from_json($episodes, '["VARCHAR"]')))
 GROUP BY episode_id, fingerprint;
 
 -- name: incidents_of_groups
--- The incidents of the $groups that are open, ended at $earliest or later, or were merged into another.
+-- Of each group the incidents that are open, ended at its `earliest` or later, or were merged into another.
 SELECT incident_id, group_id, service_name, status, title, severity, started_at, ended_at, opened_at, merged_into
-FROM incident
-WHERE group_id IN (SELECT unnest(from_json($groups, '["VARCHAR"]')))
-  AND (status = 'open' OR ended_at >= $earliest OR merged_into IS NOT NULL);
+FROM incident JOIN (SELECT unnest(from_json($groups::VARCHAR, '[{
+    "group_id": "VARCHAR", "earliest": "TIMESTAMPTZ"
+}]'), recursive := true)) AS asked USING (group_id)
+WHERE status = 'open' OR ended_at >= asked.earliest OR merged_into IS NOT NULL;
 
 -- name: incidents_by_id
 SELECT incident_id, group_id, service_name, status, title, severity, started_at, ended_at, opened_at, merged_into
