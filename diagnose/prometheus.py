@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any, TypeVar
 
 from diagnose.config import PrometheusServer, parse_duration
@@ -159,11 +159,21 @@ def span_id_of(labels: Labels) -> str:
     return _id_of(labels, SPAN_ID_NAMES, 16)
 
 
+def is_id_label(name: str) -> bool:
+    """Whether a label of this name holds a trace or span id."""
+    return _folded(name) in {*TRACE_ID_NAMES, *SPAN_ID_NAMES}
+
+
 def _id_of(labels: Labels, names: Iterable[str], digits: int) -> str:
     for name, value in labels.items():
-        if name.lower().replace("_", "").replace(" ", "").replace("-", "").replace(".", "") in names:
+        if _folded(name) in names:
             return normal_id(value, digits)
     return ""
+
+
+@lru_cache(maxsize=4096)
+def _folded(name: str) -> str:
+    return name.lower().replace("_", "").replace(" ", "").replace("-", "").replace(".", "")
 
 
 def normal_id(text: str, digits: int) -> str:

@@ -82,7 +82,7 @@ def _trace_response(batch: SpanBatch) -> ExportTraceServiceResponse:
     response = ExportTraceServiceResponse()
     if batch.refused:
         response.partial_success.rejected_spans = sum(batch.refused.values())
-        response.partial_success.error_message = _reasons(batch.refused)
+        response.partial_success.error_message = reasons(batch.refused)
     return response
 
 
@@ -90,11 +90,12 @@ def _metric_response(batch: MetricBatch) -> ExportMetricsServiceResponse:
     response = ExportMetricsServiceResponse()
     if batch.refused:
         response.partial_success.rejected_data_points = sum(batch.refused.values())
-        response.partial_success.error_message = _reasons(batch.refused)
+        response.partial_success.error_message = reasons(batch.refused)
     return response
 
 
-def _reasons(refused: Mapping[str, int]) -> str:
+def reasons(refused: Mapping[str, int]) -> str:
+    """For the sender."""
     return "; ".join(f"{count} refused: {reason}" for reason, count in refused.items())
 
 

@@ -146,7 +146,10 @@ class _MetricReader:
         values: list[tuple[str, Texts, float]] = [
             (metric.name, {**attributes, "quantile": repr(each.quantile)}, each.value) for each in point.quantile_values
         ]
-        values += [(f"{metric.name}_count", attributes, float(point.count)), (f"{metric.name}_sum", attributes, point.sum)]
+        values += [
+            (f"{metric.name}_count", attributes, float(point.count)),
+            (f"{metric.name}_sum", attributes, point.sum),
+        ]
         for name, texts, value in values:
             series_id = self._series_of(metric, "summary", texts, name=name)
             self._points.append(

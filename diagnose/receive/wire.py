@@ -7,7 +7,9 @@ nobody reads, and with the kinds of AnyValue that hold further ones as their raw
 
 from __future__ import annotations
 
-from google.protobuf.descriptor import Descriptor, FileDescriptor
+from typing import Any
+
+from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 from google.protobuf.descriptor_pool import DescriptorPool
 from ptars import HandlerPool
@@ -32,7 +34,8 @@ class UnusualError(Exception):
 class WireReader:
     """Reads bodies of one message type. Safe for several threads."""
 
-    def __init__(self, message: Descriptor) -> None:
+    def __init__(self, message: Any) -> None:
+        """*message*: a descriptor, whichever class it has."""
         pool = DescriptorPool()
         for file in _with_imports(message.file):
             pool.Add(_narrowed(file))

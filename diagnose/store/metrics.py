@@ -67,15 +67,28 @@ EXEMPLARS = pa.schema(
         ("attributes", TEXT_MAP),
     ]
 )
+FAMILIES = pa.schema(
+    [("name", pa.string()), ("type", pa.string()), ("unit", pa.string()), ("is_monotonic", pa.bool_())]
+)
 
 Points = Sequence[tuple[datetime, float]]
+
+
+@dataclass(frozen=True)
+class Family:
+    """What Prometheus says about the series of one name; `type` in its own words: counter, gauge, histogram, …"""
+
+    name: str
+    type: str
+    unit: str
 
 
 @dataclass(frozen=True)
 class MetricBatch:
     """
     The points of one request as the rows of their tables (schemas above). `series` and `resources` are all it mentions;
-    those known already are not stored again. `refused` counts points that could not be kept, by reason.
+    those known already are not stored again. `refused` counts points that could not be kept, by reason. `families` tell
+    the types of series that Prometheus pushes.
     """
 
     resources: pa.Table
@@ -85,6 +98,7 @@ class MetricBatch:
     exemplars: pa.Table
     refused: Mapping[str, int]
     body_id: int
+    families: tuple[Family, ...] = ()
 
     @property
     def tables(self) -> tuple[pa.Table, ...]:
@@ -116,7 +130,16 @@ def _insert_batches(cursor: duckdb.DuckDBPyConnection, batches: Sequence[MetricB
         insert_all(cursor, "live_metric_histogram", pa.concat_tables([batch.histograms for batch in new]))
         exemplars = pa.concat_tables([batch.exemplars for batch in new])
         _insert_new(cursor, exemplars, "insert_new_exemplars")  # senders repeat the latest until there is a newer
+        _describe(cursor, [family for batch in new for family in batch.families])
     return is_new
+
+
+def _describe(cursor: duckdb.DuckDBPyConnection, families: Sequence[Family]) -> None:
+    """Prometheus tells the types of all it sends once a minute; only series that have none yet change."""
+    if families:
+        rows = [(each.name, each.type, each.unit, each.type == "counter") for each in families]
+        with registered(cursor, incoming=table_of(rows, FAMILIES)):
+            cursor.execute(QUERIES["describe_series"])
 
 
 def save_series(

@@ -17,15 +17,17 @@ DISCARDED_BYTES = 4 * 1024 * 1024  # read off and forgotten, so that the sender 
 GZIP = 16 + zlib.MAX_WBITS
 
 
-def read_body(request: Request, limit_bytes: int) -> bytes:
+def read_body(request: Request, limit_bytes: int, *, as_sent: str = "") -> bytes:
     """
     The whole body, inflated when it says gzip. It is kept in `g.body` for rejected_requests.
+
+    With the encoding *as_sent* it is not touched; whoever asks for that inflates it.
 
     Raises RequestEntityTooLarge (413) above *limit_bytes*, sent or inflated; UnsupportedMediaType (415) for another
     encoding; DecodeError when the body ends early or is no gzip.
     """
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
-    if encoding not in ("identity", "gzip"):
+    if encoding not in ("identity", "gzip", as_sent):
         raise UnsupportedMediaType(f"Content-Encoding {encoding!r} is not supported; send gzip or none")
     if (request.content_length or 0) > limit_bytes:
         raise _too_large(limit_bytes)

@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request
-from werkzeug.exceptions import UnsupportedMediaType
+from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
-from diagnose.errors import StoreBusy
+from diagnose.errors import DecodeError, StoreBusy
 from diagnose.kinds import PROFILE_KINDS, Basis
 from diagnose.model import utc_now
 from diagnose.pprof.pool import SHARED as PARSERS
 from diagnose.receive.alertmanager import decode
 from diagnose.receive.alerts import Decoded
 from diagnose.receive.direct import decode_direct
-from diagnose.receive.otlp import decode_metrics, decode_traces, encode_response, media_type
+from diagnose.receive.otlp import decode_metrics, decode_traces, encode_response, media_type, reasons
+from diagnose.receive.remote_write import decode_write, inflated_size, mistake_in_headers
 from diagnose.store.metrics import save_metrics
 from diagnose.store.profiles import save_profile
 from diagnose.store.rejects import save_rejected
@@ -99,6 +100,25 @@ def metrics() -> Response:
         )
         save_metrics(context.service.store, batch)
         return _otlp_answer(encode_response(batch, request.content_type or ""))
+
+
+@ingest.post("/api/v1/write")
+@needs("ingest")
+def write() -> Response:
+    """Prometheus remote write 1.0; 204 once the samples are durable, 400 when some could not be kept (others are)."""
+    context, limit = current_context(), current_service().settings.ingest.max_body_bytes
+    asked = (request.headers.get(name, "") for name in ("Content-Encoding", "X-Prometheus-Remote-Write-Version"))
+    if mistake := mistake_in_headers(request.content_type or "", *asked):
+        raise UnsupportedMediaType(mistake)
+    with context.ingest_slots.one():
+        body = read_body(request, limit, as_sent="snappy")
+        if inflated_size(body) > limit:
+            raise RequestEntityTooLarge(f"the body is larger than {limit} bytes")
+        batch = decode_write(body, context.redactor, context.service.settings.ingest.decoder)
+        save_metrics(context.service.store, batch)
+    if batch.refused:
+        raise DecodeError(f"all but these were stored: {reasons(batch.refused)}")  # final: Prometheus does not retry it
+    return Response(status=204)
 
 
 def _otlp_body() -> bytes:

@@ -21,3 +21,11 @@ FROM metric_point JOIN metric_series USING (series_id)
 WHERE name = $name AND service_name = $service AND "time" BETWEEN $since AND $until AND value IS NOT NULL
 GROUP BY series_id
 ORDER BY any_value(attributes)::VARCHAR, series_id
+
+-- name: describe_series
+-- What metadata says of series that Prometheus pushed and that nobody described before.
+UPDATE metric_series
+SET "type" = family."type", unit = family.unit, is_monotonic = family.is_monotonic,
+  temporality = CASE WHEN family.is_monotonic THEN 'cumulative' ELSE '' END
+FROM (SELECT DISTINCT ON (name) * FROM incoming) AS family
+WHERE metric_series.name = family.name AND source = 'prometheus' AND metric_series."type" = 'unknown'
