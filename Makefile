@@ -65,6 +65,7 @@ check: $(VENV)/.dev ## format, lint, types, import layers
 
 docs: $(VENV)/.dev ## write the generated files of docs/reference and compose again
 	@$(BIN)/python -m diagnose.cli.reference docs/reference
+	@$(BIN)/python -m tests.on_call_page docs/how-to/on-call-queries.md
 	@$(BIN)/python -m demo.compose
 
 golden: $(VENV)/.dev ## write the golden files of the tests again; read the diff

@@ -113,6 +113,7 @@ def print_answer(answer: dict[str, Any]) -> None:
 
 
 def _cell(value: Any) -> str:
+    """On one line."""
     if value is None:
         return "NULL"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return " ".join(value.splitlines()) if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

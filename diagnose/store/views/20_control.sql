@@ -182,6 +182,14 @@ COMMENT ON COLUMN deliveries.external_ref IS 'What the sink calls it: a path, a 
 COMMENT ON COLUMN deliveries.created_at IS 'When the revision was published.';
 COMMENT ON COLUMN deliveries.next_attempt_at IS 'Not to be tried before; NULL for at once.';
 
+CREATE OR REPLACE VIEW timings AS
+SELECT incident_id, step, ms FROM timing;
+
+COMMENT ON VIEW timings IS 'How quickly an incident was worked on, one step a row.';
+COMMENT ON COLUMN timings.incident_id IS 'The incident.';
+COMMENT ON COLUMN timings.step IS 'webhook_to_ack, webhook_to_first_exemplar, webhook_to_first_capture_request, webhook_to_first_report or webhook_to_cpu_report.';
+COMMENT ON COLUMN timings.ms IS 'Milliseconds from the webhook that opened the incident until the step was reached first.';
+
 CREATE OR REPLACE VIEW rejected_requests AS
 SELECT path, reason, field, body_bytes, first_at, last_at, repeats, body FROM rejected_request;
 
