@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from diagnose.pprof.names import is_profiler, origin_of
 from diagnose.pprof.profile import Profile, ValueType
@@ -21,8 +22,7 @@ PROFILER = "diagnose itself"
 SMALL = "(small)"
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(NamedTuple):
     """
     One function called along one path. `total` covers the node and all below, `self_value` what is not below.
 
@@ -56,11 +56,12 @@ class Tree:
 
     def self_check(self) -> None:
         """Raise AssertionError unless every total is the node's own value plus its children's totals, in both pairs."""
-        totals = _add_up(self.nodes)
+        own = [(node.self_value, node.base_self) for node in self.nodes]
+        totals = _add_up([node.parent for node in self.nodes], own)
         for at, node in enumerate(self.nodes):
             if node.parent >= at or (node.parent < 0) != (at == 0):
                 raise AssertionError(f"node {at} ({node.function}) has parent {node.parent}")
-            if (node.total, node.base_total) != totals[at]:
+            if [node.total, node.base_total] != totals[at]:
                 raise AssertionError(f"{node.function}: {node.total} {node.base_total} is not the sum {totals[at]}")
 
     def dump(self, unit: int = 1) -> str:
@@ -114,23 +115,22 @@ class _Builder:
         self.own[at][1] += base
 
     def tree(self, value_type: ValueType, *, compared: bool) -> Tree:
-        bare = [
-            Node(*row, total=0, self_value=own[0], base_self=own[1])
-            for row, own in zip(self.rows, self.own, strict=True)
+        totals = _add_up([row[2] for row in self.rows], self.own)
+        nodes = [
+            Node(*row, total=now, self_value=own[0], base_total=base, base_self=own[1])
+            for row, own, (now, base) in zip(self.rows, self.own, totals, strict=True)
         ]
-        totals = _add_up(bare)
-        nodes = (replace(node, total=now, base_total=base) for node, (now, base) in zip(bare, totals, strict=True))
         return Tree(value_type, tuple(nodes), compared)
 
 
-def _add_up(nodes: Sequence[Node]) -> list[tuple[int, int]]:
-    """(total, base total) of every node from the self values."""
-    totals = [[node.self_value, node.base_self] for node in nodes]
-    for at in range(len(nodes) - 1, 0, -1):
-        above = totals[nodes[at].parent]
-        above[0] += totals[at][0]
-        above[1] += totals[at][1]
-    return [(now, base) for now, base in totals]
+def _add_up(parents: Sequence[int], own: Iterable[Sequence[int]]) -> list[list[int]]:
+    """[total, base total] of every node from the values of its own; parents stand before their children."""
+    totals = [list(values) for values in own]
+    for at in range(len(totals) - 1, 0, -1):
+        above, below = totals[parents[at]], totals[at]
+        above[0] += below[0]
+        above[1] += below[1]
+    return totals
 
 
 def build_tree(profile: Profile, value_type: str | None = None) -> Tree:

@@ -9,7 +9,7 @@ script and the style sheet; `render_page` does just that.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,7 +87,8 @@ def flame_data_from_nodes(
     The same from rows of a call tree, in any order. A row whose parent is missing is a root.
 
     What a row's total holds beyond itself and its children (rows the query left out as too small) is shown as small.
-    *notable* names the functions that changed significantly; None colours every visible change.
+    *notable* names the functions that changed significantly; None colours every visible change. *smallest_share* is 0
+    when the query left the small ones out.
     """
     rows = _parents_first(list(nodes))
     tree = set_profiler_apart(
@@ -136,7 +137,8 @@ def _own_values(rows: list[FlameRow]) -> Iterable[tuple[int, str, str, int, int]
 
 def _data(tree: Tree, notable: Collection[str] | None, smallest_share: float) -> dict[str, Any]:
     itself = next((node for node in tree.nodes if node.function == PROFILER and node.parent == 0), None)
-    tree = drop_small(tree, smallest_share)
+    if smallest_share:
+        tree = drop_small(tree, smallest_share)
     strings: dict[str, int] = {"": 0}
     columns: dict[str, list[int]] = {name: [] for name in ("parent", "name", "file", "kind", "total", "self")}
     if tree.compared:
@@ -213,9 +215,15 @@ def render_page(
 ) -> str:
     """One HTML file with everything in it: opens from an attachment, without a network."""
     data = flame_data(profile, base, value_type)
-    facts = [f"{data['type']} in {data['unit']}"]
+    facts: list[str] = []
     if isinstance(profile, Profile):
         facts += [f"{profile.duration_ns / 1e9:.1f} s"] if profile.duration_ns else []
         facts += [f"build {profile.build_id[:12]}"] if profile.build_id else []
+    return page_of(data, title=title, facts=facts)
+
+
+def page_of(data: Mapping[str, Any], *, title: str, facts: Iterable[str] = ()) -> str:
+    """The same around finished data; *facts* stand below the title."""
+    facts = [f"{data['type']} in {data['unit']}", *facts]
     template = _ENVIRONMENT.get_template("flame.html.j2")
     return template.render(title=title, facts=facts, data=to_json(data), script=script(), style=style())

@@ -75,6 +75,6 @@ def parse_time(text: str) -> datetime:
     return at
 
 
-def label_args() -> dict[str, str]:
+def label_args(prefix: str = "label.") -> dict[str, str]:
     """`label.route=/checkout` → {"route": "/checkout"}."""
-    return {name.removeprefix("label."): value for name, value in request.args.items() if name.startswith("label.")}
+    return {name.removeprefix(prefix): value for name, value in request.args.items() if name.startswith(prefix)}

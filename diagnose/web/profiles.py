@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
 from flask import Blueprint, Response, request
 
-from diagnose.errors import DecodeError, StoreError
-from diagnose.pprof import filters
-from diagnose.pprof.codec import decode
-from diagnose.pprof.diff import diff
-from diagnose.pprof.profile import Profile
+from diagnose.errors import DecodeError
+from diagnose.model import Labels
 from diagnose.pprof.shapes import diff_shape, top_shape
-from diagnose.pprof.top import By, top
-from diagnose.report.flamegraph import flame_data, render_page
-from diagnose.store.db import Store
-from diagnose.store.profiles import find_profiles, get_profile, profile_body
-from diagnose.web.arguments import choice_arg, int_arg, label_args, required_arg, text_arg, time_arg
+from diagnose.pprof.top import By, Top
+from diagnose.report.flamegraph import FlameRow, flame_data_from_nodes, page_of
+from diagnose.store.profile_analysis import (
+    Chosen,
+    SampleFilter,
+    Selection,
+    choose,
+    flame_diff_rows,
+    flame_rows,
+    sides_of,
+    top_of,
+)
+from diagnose.store.profiles import find_profiles, profile_body
+from diagnose.web.arguments import choice_arg, int_arg, label_args, text_arg, time_arg
 from diagnose.web.context import current_service
 from diagnose.web.security import REPORT_POLICY, needs
 from diagnose.web.shapes import answer
@@ -25,15 +28,7 @@ from diagnose.web.shapes import answer
 profiles = Blueprint("profiles", __name__, url_prefix="/api/v1")
 SHOWN = 30
 MAX_FUNCTIONS = 1_000_000
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A stored profile, or the samples of it the query asks for."""
-
-    profile: Profile
-    profile_id: str
-    kind: str
+SMALLEST_SHARE = 0.001  # of the total; smaller nodes of a flame graph cannot be seen
 
 
 @profiles.get("/profiles")
@@ -66,75 +61,112 @@ def body(profile_id: str) -> Response:
 @needs("read")
 def functions(profile_id: str) -> Response:
     """By flat or cum value, `n` of them (0: all)."""
-    chosen = _choose(current_service().store, profile_id)
+    return _top(Selection(profile_id=profile_id), _sample_filter(labels=label_args()))
+
+
+@profiles.get("/top")
+@needs("read")
+def merged_functions() -> Response:
+    """The same of one profile or of a selection, whose profiles are merged."""
+    return _top(_selection("profile"), _sample_filter())
+
+
+def _top(selection: Selection, samples: SampleFilter) -> Response:
+    store = current_service().store
+    chosen = choose(store, selection, text_arg("value"))
+    total, found = top_of(store, chosen, samples)
     limit = int_arg("n", SHOWN, least=0, most=MAX_FUNCTIONS)
-    result = top(chosen.profile, text_arg("value"), by=_by(), limit=limit)
-    return answer(top_shape(result, profile_id=profile_id, kind=chosen.kind))
+    found.sort(key=lambda each: (*_largest_first(each.flat, each.cum), each.name))
+    result = Top(chosen.value_type, total, tuple(found[:limit] if limit else found))
+    return answer(top_shape(result, profile_id=chosen.profile_id, kind=chosen.kind) | _merged(chosen))
+
+
+def _largest_first(flat: int, cum: int) -> tuple[int, int]:
+    return (-abs(flat), -abs(cum)) if _by() == "flat" else (-abs(cum), -abs(flat))
 
 
 @profiles.get("/flamegraph")
 @needs("read")
 def flamegraph() -> Response:
-    """The data of report/flamegraph.py, or with `format=html` the whole page; with `base` the difference to that."""
+    """
+    The data of report/flamegraph.py, or with `format=html` the whole page, of one profile or of a selection.
+
+    With `base` or a selection of `base_…` the difference to that; with `lines=true` by function and line.
+    """
     store = current_service().store
-    chosen = _choose(store, required_arg("profile"))
-    base = _choose(store, base_id).profile if (base_id := text_arg("base")) else None
-    if base:
-        _check_value(base, _value_name(chosen.profile), "base")
+    chosen, samples = choose(store, _selection("profile"), text_arg("value")), _sample_filter()
+    if _has_base():
+        base = choose(store, _selection("base", prefix="base_"), chosen.value_type.type, field="base")
+        rows = flame_diff_rows(store, base, chosen, samples, smallest_share=SMALLEST_SHARE)
+        notable = sides_of(store, base, chosen, samples).changed()
+    else:
+        by_line = choice_arg("lines", ("true", "false")) == "true"
+        rows = flame_rows(store, chosen, samples, smallest_share=SMALLEST_SHARE, by_line=by_line)
+        notable = None
+    nodes = [FlameRow(*row) for row in rows]
+    data = flame_data_from_nodes(nodes, chosen.value_type, notable=notable, smallest_share=0)
     if choice_arg("format", ("json", "html")) != "html":
-        return answer(flame_data(chosen.profile, base, text_arg("value")))
-    title = f"{chosen.kind} · {chosen.profile_id}"
-    page = Response(render_page(chosen.profile, base, title=title, value_type=text_arg("value")))
+        return answer(data | _merged(chosen))
+    page = Response(page_of(data, title=_title(chosen), facts=[]))
     page.headers["Content-Security-Policy"] = REPORT_POLICY
     return page
+
+
+def _title(chosen: Chosen) -> str:
+    if chosen.profile_id:
+        return f"{chosen.kind} · {chosen.profile_id}"
+    return f"{chosen.kind} · {chosen.service} · {len(chosen.profile_ids)} profiles"
 
 
 @profiles.get("/diff")
 @needs("read")
 def difference() -> Response:
-    """What changed from `base` to `new` per function, with significance."""
+    """What changed from `base` to `new` (or between selections) per function, with significance."""
     store = current_service().store
-    base, new = _choose(store, required_arg("base")), _choose(store, required_arg("new"))
-    name = _value_name(new.profile)
-    _check_value(base.profile, name, "base")
-    result = diff(
-        base.profile, new.profile, name, by=_by(), relative=choice_arg("relative", ("true", "false")) == "true"
-    )
+    new = choose(store, _selection("new"), text_arg("value"))
+    base = choose(store, _selection("base", prefix="base_"), new.value_type.type, field="base")
+    relative = choice_arg("relative", ("true", "false")) == "true"
+    result = sides_of(store, base, new, _sample_filter()).diff(by=_by(), relative=relative)
     limit = int_arg("n", SHOWN, least=0, most=MAX_FUNCTIONS)
-    return answer(
-        diff_shape(result, profile_id=new.profile_id, base_profile_id=base.profile_id, kind=new.kind, limit=limit)
+    shape = diff_shape(result, profile_id=new.profile_id, base_profile_id=base.profile_id, kind=new.kind, limit=limit)
+    return answer(shape | _merged(new))
+
+
+def _selection(name: str, prefix: str = "") -> Selection:
+    """Of the parameter *name*, or of service, instance, kind, since, until and label.… with *prefix* before them."""
+    profile_id, service = text_arg(name), text_arg(f"{prefix}service")
+    if profile_id is None and service is None:
+        raise DecodeError(f"{name} is missing, and so is {prefix}service", field=name)
+    return Selection(
+        profile_id=profile_id,
+        service=service,
+        instance=text_arg(f"{prefix}instance"),
+        kind=text_arg(f"{prefix}kind"),
+        since=time_arg(f"{prefix}since"),
+        until=time_arg(f"{prefix}until"),
+        labels={} if profile_id else label_args(f"{prefix}label."),
     )
 
 
-def _choose(store: Store, profile_id: str) -> Chosen:
-    """Raises NotFound; DecodeError when the value type or the pattern is none."""
-    kind = get_profile(store, profile_id)["kind"]
-    try:
-        profile = decode(profile_body(store, profile_id))
-    except DecodeError as err:  # it was readable when it came: not the asker's mistake
-        raise StoreError(f"{profile_id} cannot be read: {err}") from err
-    _check_value(profile, text_arg("value"), "value")
-    if trace_id := text_arg("trace_id"):
-        profile = filters.by_trace(profile, trace_id)
-    if span_id := text_arg("span_id"):
-        profile = filters.by_span(profile, span_id)
-    for key, value in label_args().items():
-        profile = filters.by_label(profile, key, value)
-    try:
-        return Chosen(filters.focus(profile, request.args.get("focus", "")), profile_id, kind)
-    except re.error as err:
-        raise DecodeError(f"focus is no regular expression: {err}", field="focus") from err
+def _has_base() -> bool:
+    return text_arg("base") is not None or text_arg("base_service") is not None
 
 
-def _check_value(profile: Profile, value_type: str | None, field: str) -> None:
-    try:
-        profile.value_index(value_type)
-    except KeyError as err:
-        raise DecodeError(str(err.args[0]), field=field) from err
+def _sample_filter(labels: Labels | None = None) -> SampleFilter:
+    """`label.…` belongs to the samples of one profile, but chooses among the profiles of a selection."""
+    one = text_arg("profile") or text_arg("new")
+    of_samples = label_args() if labels is None and one else labels or {}
+    return SampleFilter(
+        trace_id=text_arg("trace_id"),
+        span_id=text_arg("span_id"),
+        labels={**of_samples, **label_args("sample.")},
+        focus=request.args.get("focus"),
+    )
 
 
-def _value_name(profile: Profile) -> str:
-    return profile.sample_types[profile.value_index(text_arg("value"))].type
+def _merged(chosen: Chosen) -> dict[str, int]:
+    """How many profiles the answer is about."""
+    return {"profiles": len(chosen.profile_ids)}
 
 
 def _by() -> By:

@@ -115,7 +115,7 @@ def test_every_step_on_recorded_profiles_adds_up(file):
 
 def test_a_tree_that_does_not_add_up_is_noticed():
     tree = build_tree(cpu_profile(PATHS))
-    nodes = (*tree.nodes[:-1], replace(tree.nodes[-1], total=99))
+    nodes = (*tree.nodes[:-1], tree.nodes[-1]._replace(total=99))
 
     with pytest.raises(AssertionError, match="is not the sum"):
         replace(tree, nodes=nodes).self_check()

@@ -73,16 +73,75 @@ CASE
 END;
 COMMENT ON MACRO value_place IS 'Where a value type stands in profile.value_types, from 1; NULL when it does not.';
 
-CREATE MACRO top_functions(profile_id, value_type := NULL) AS TABLE
-WITH chosen AS (
+CREATE MACRO profile_ids(
+  service := NULL, instance := NULL, kind := NULL, since := NULL, until := NULL, labels := NULL
+) AS (
+  SELECT coalesce(list(profile.profile_id ORDER BY profile.started_at), []) FROM profile
+  WHERE (service IS NULL OR profile.service_name = service)
+    AND (instance IS NULL OR profile.service_instance_id = instance) AND (kind IS NULL OR profile.kind = kind)
+    AND (since IS NULL OR profile.started_at >= since) AND (until IS NULL OR profile.started_at < until)
+    AND (labels IS NULL OR list_has_all(map_entries(profile.labels), map_entries(labels)))
+);
+COMMENT ON MACRO profile_ids IS 'The ids of the profiles of a service, an instance, a kind, that started in [since, until) and were stored with these labels (a map), oldest first: profile_ids(service := ''checkout'', kind := ''cpu'').';
+
+-- What a selection weighs per stack. All macros that begin with merged_ take the same arguments: a list of profile ids,
+-- and which of their samples (NULL: all). The two branches of `focused` cost nothing when they are not asked for.
+
+CREATE MACRO side_weights(
+  base_ids, new_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
+) AS TABLE
+WITH chosen AS MATERIALIZED (
+  SELECT sides.is_new, profile.profile_no, value_place(profile.value_types, profile.default_value, value_type) AS place
+  FROM (SELECT false AS is_new, unnest(base_ids) AS profile_id UNION ALL SELECT true, unnest(new_ids)) AS sides
+  JOIN profile USING (profile_id)
+), weighed AS MATERIALIZED (
+  SELECT
+    sample.stack_no, chosen.is_new, sum(sample."values"[chosen.place])::BIGINT AS value,
+    sum(sample.observations[chosen.place]) AS observations
+  FROM sample JOIN chosen USING (profile_no)
+  WHERE (trace_id IS NULL OR sample.trace_id = lower(trace_id)) AND (span_id IS NULL OR sample.span_id = lower(span_id))
+    AND (labels IS NULL OR list_has_all(map_entries(sample.labels), map_entries(labels)))
+  GROUP BY sample.stack_no, chosen.is_new
+)
+SELECT stack_no, is_new, value, observations FROM weighed WHERE focus IS NULL
+UNION ALL
+SELECT weighed.stack_no, weighed.is_new, weighed.value, weighed.observations
+FROM weighed JOIN stack USING (stack_no)
+WHERE focus IS NOT NULL AND list_has_any(stack.frames, (
+  SELECT list(frame.frame_no) FROM frame JOIN function AS named USING (function_no)
+  WHERE focus IS NOT NULL AND (regexp_matches(named.name, focus) OR regexp_matches(named.file, focus))
+));
+COMMENT ON MACRO TABLE side_weights IS 'As profile_weights for two lists of profiles: stack_no, is_new, value, and the observations behind it.';
+
+CREATE MACRO profile_weights(
+  profile_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
+) AS TABLE
+WITH chosen AS MATERIALIZED (
   SELECT profile.profile_no, value_place(profile.value_types, profile.default_value, value_type) AS place
-  FROM profile WHERE profile.profile_id = profile_id
+  FROM (SELECT unnest(profile_ids) AS profile_id) JOIN profile USING (profile_id)
 ), weighed AS MATERIALIZED (
   SELECT sample.stack_no, sum(sample."values"[chosen.place])::BIGINT AS value
-  FROM sample JOIN chosen USING (profile_no) GROUP BY sample.stack_no
-), placed AS MATERIALIZED (
-  SELECT stack.nodes, stack.leaf_no, weighed.value, CASE WHEN stack.is_profiler THEN 0 ELSE weighed.value END AS evidence
-  FROM weighed JOIN stack USING (stack_no) WHERE weighed.value <> 0
+  FROM sample JOIN chosen USING (profile_no)
+  WHERE (trace_id IS NULL OR sample.trace_id = lower(trace_id)) AND (span_id IS NULL OR sample.span_id = lower(span_id))
+    AND (labels IS NULL OR list_has_all(map_entries(sample.labels), map_entries(labels)))
+  GROUP BY sample.stack_no
+)
+SELECT stack_no, value FROM weighed WHERE focus IS NULL AND value <> 0
+UNION ALL
+SELECT weighed.stack_no, weighed.value
+FROM weighed JOIN stack USING (stack_no)
+WHERE focus IS NOT NULL AND weighed.value <> 0 AND list_has_any(stack.frames, (
+  SELECT list(frame.frame_no) FROM frame JOIN function AS named USING (function_no)
+  WHERE focus IS NOT NULL AND (regexp_matches(named.name, focus) OR regexp_matches(named.file, focus))
+));
+COMMENT ON MACRO TABLE profile_weights IS 'What the samples of some profiles add up to per stack: stack_no, value. profile_ids is a list; value_type (default: each profile''s own), trace_id, span_id, labels (a map) and focus (a regular expression on functions and files) choose among the samples.';
+
+CREATE MACRO merged_top_functions(
+  profile_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
+) AS TABLE
+WITH placed AS MATERIALIZED (
+  SELECT stack.nodes, stack.leaf_no, weights.value, CASE WHEN stack.is_profiler THEN 0 ELSE weights.value END AS evidence
+  FROM profile_weights(profile_ids, value_type, trace_id, span_id, labels, focus) AS weights JOIN stack USING (stack_no)
 ), along AS (
   SELECT unnest(nodes) AS node_no, leaf_no, value, evidence FROM placed
 ), by_node AS MATERIALIZED (
@@ -104,23 +163,23 @@ SELECT
   coalesce(100 * evidence_cum / nullif((SELECT sum(evidence) FROM placed), 0), 0) AS cum_percent
 FROM by_function WHERE flat <> 0 OR cum <> 0
 ORDER BY abs(flat) DESC, abs(cum) DESC, name;
+COMMENT ON MACRO TABLE merged_top_functions IS 'As top_functions, over a list of profiles and some of their samples (profile_weights).';
+
+CREATE MACRO top_functions(profile_id, value_type := NULL) AS TABLE
+SELECT * FROM merged_top_functions([profile_id], value_type);
 COMMENT ON MACRO TABLE top_functions IS 'Functions of a profile as go tool pprof -top counts them: function, file, package, is_own, flat, cum in the unit of the value type (default: the profile''s own); flat_percent and cum_percent are shares without the samples of the profiler itself.';
 
-CREATE MACRO flamegraph(profile_id, value_type := NULL) AS TABLE
-WITH chosen AS (
-  SELECT profile.profile_no, value_place(profile.value_types, profile.default_value, value_type) AS place
-  FROM profile WHERE profile.profile_id = profile_id
-), weighed AS MATERIALIZED (
-  SELECT sample.stack_no, sum(sample."values"[chosen.place])::BIGINT AS value
-  FROM sample JOIN chosen USING (profile_no) GROUP BY sample.stack_no
-), placed AS MATERIALIZED (
-  SELECT stack.nodes, stack.leaf_no, stack.is_profiler, weighed.value
-  FROM weighed JOIN stack USING (stack_no) WHERE weighed.value <> 0
+CREATE MACRO merged_flamegraph(
+  profile_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
+) AS TABLE
+WITH placed AS MATERIALIZED (
+  SELECT stack.nodes, stack.leaf_no, stack.is_profiler, weights.value
+  FROM profile_weights(profile_ids, value_type, trace_id, span_id, labels, focus) AS weights JOIN stack USING (stack_no)
 ), along AS (
   SELECT unnest(nodes) AS node_no, leaf_no, is_profiler, value FROM placed
 ), by_node AS MATERIALIZED (
   SELECT
-    node_no, sum(value) AS total, coalesce(sum(value) FILTER (node_no = leaf_no), 0) AS self,
+    node_no, sum(value)::BIGINT AS total, coalesce(sum(value) FILTER (node_no = leaf_no), 0)::BIGINT AS self,
     bool_and(is_profiler) AS is_profiler
   FROM along GROUP BY node_no
 )
@@ -132,41 +191,92 @@ FROM placed HAVING count(*) > 0
 UNION ALL
 SELECT
   node.node_no, coalesce(node.parent_no, 0), node.depth, named.name, named.file, named.is_own, named.is_runtime,
-  by_node.is_profiler, by_node.total::BIGINT, by_node.self::BIGINT
+  by_node.is_profiler, by_node.total, by_node.self
 FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no)
 ORDER BY depth, total DESC, node_no;
+COMMENT ON MACRO TABLE merged_flamegraph IS 'As flamegraph, over a list of profiles and some of their samples (profile_weights).';
+
+CREATE MACRO flamegraph(profile_id, value_type := NULL) AS TABLE
+SELECT * FROM merged_flamegraph([profile_id], value_type);
 COMMENT ON MACRO TABLE flamegraph IS 'The call tree of a profile, callers before what they call: node_no, parent_no (0 is the root, all), depth, function, file, is_own, is_runtime, is_profiler (only there because a profile was taken), total, self.';
 
-CREATE MACRO profile_diff(base_id, new_id, value_type := NULL) AS TABLE
-WITH wanted AS (
-  SELECT coalesce(value_type, profile.value_types[profile.default_value]."type") AS name
-  FROM profile WHERE profile.profile_id = new_id
-), sides AS (
-  SELECT false AS is_new, profile.profile_no, profile.duration_ns, value_place(profile.value_types, NULL, wanted.name) AS place
-  FROM profile, wanted WHERE profile.profile_id = base_id
-  UNION ALL
-  SELECT true, profile.profile_no, profile.duration_ns, value_place(profile.value_types, NULL, wanted.name)
-  FROM profile, wanted WHERE profile.profile_id = new_id
-), chosen AS MATERIALIZED (
-  SELECT * FROM sides WHERE (SELECT count(place) FROM sides) = 2
-), seconds AS (
+CREATE MACRO merged_flamegraph_diff(
+  base_ids, new_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
+) AS TABLE
+WITH placed AS MATERIALIZED (
+  SELECT stack.nodes, stack.leaf_no, stack.is_profiler, sides.is_new, sides.value
+  FROM side_weights(base_ids, new_ids, value_type, trace_id, span_id, labels, focus) AS sides JOIN stack USING (stack_no)
+  WHERE sides.value <> 0
+), along AS (
+  SELECT unnest(nodes) AS node_no, leaf_no, is_profiler, is_new, value FROM placed
+), by_node AS MATERIALIZED (
   SELECT
-    CASE WHEN min(duration_ns) > 0 THEN max(duration_ns) FILTER (NOT is_new) / 1e9 ELSE 1.0 END AS base_s,
-    CASE WHEN min(duration_ns) > 0 THEN max(duration_ns) FILTER (is_new) / 1e9 ELSE 1.0 END AS new_s
-  FROM chosen
-), weighed AS MATERIALIZED (
+    node_no, coalesce(sum(value) FILTER (is_new), 0)::BIGINT AS total,
+    coalesce(sum(value) FILTER (is_new AND node_no = leaf_no), 0)::BIGINT AS self,
+    coalesce(sum(value) FILTER (NOT is_new), 0)::BIGINT AS base_total,
+    coalesce(sum(value) FILTER (NOT is_new AND node_no = leaf_no), 0)::BIGINT AS base_self,
+    bool_and(is_profiler) AS is_profiler
+  FROM along GROUP BY node_no
+)
+SELECT
+  0 AS node_no, NULL::INTEGER AS parent_no, 0 AS depth, 'all' AS function, '' AS file, false AS is_own,
+  false AS is_runtime, false AS is_profiler, coalesce(sum(value) FILTER (is_new), 0)::BIGINT AS total,
+  coalesce(sum(value) FILTER (is_new AND leaf_no IS NULL), 0)::BIGINT AS self,
+  coalesce(sum(value) FILTER (NOT is_new), 0)::BIGINT AS base_total,
+  coalesce(sum(value) FILTER (NOT is_new AND leaf_no IS NULL), 0)::BIGINT AS base_self
+FROM placed HAVING count(*) > 0
+UNION ALL
+SELECT
+  node.node_no, coalesce(node.parent_no, 0), node.depth, named.name, named.file, named.is_own, named.is_runtime,
+  by_node.is_profiler, by_node.total, by_node.self, by_node.base_total, by_node.base_self
+FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no)
+ORDER BY depth, total DESC, node_no;
+COMMENT ON MACRO TABLE merged_flamegraph_diff IS 'As flamegraph for two lists of profiles, with base_total and base_self beside total and self.';
+
+CREATE MACRO merged_line_flamegraph(
+  profile_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
+) AS TABLE
+WITH placed AS MATERIALIZED (
+  SELECT list_reverse(stack.frames) AS frames, weights.value
+  FROM profile_weights(profile_ids, value_type, trace_id, span_id, labels, focus) AS weights JOIN stack USING (stack_no)
+), along AS (
+  SELECT frames, value, unnest(range(1, len(frames) + 1)) AS depth FROM placed
+), by_path AS MATERIALIZED (
   SELECT
-    sample.stack_no,
-    coalesce(sum(sample."values"[chosen.place]) FILTER (NOT chosen.is_new), 0)::BIGINT AS base,
-    coalesce(sum(sample."values"[chosen.place]) FILTER (chosen.is_new), 0)::BIGINT AS new,
-    coalesce(sum(sample.observations[chosen.place]) FILTER (NOT chosen.is_new), 0) AS base_seen,
-    coalesce(sum(sample.observations[chosen.place]) FILTER (chosen.is_new), 0) AS new_seen
-  FROM sample JOIN chosen USING (profile_no) GROUP BY sample.stack_no
-), placed AS MATERIALIZED (
-  SELECT stack.nodes, stack.leaf_no, weighed.base, weighed.new, weighed.base_seen, weighed.new_seen
-  FROM weighed JOIN stack USING (stack_no) WHERE NOT stack.is_profiler
+    frames[:depth] AS path, sum(value)::BIGINT AS total,
+    coalesce(sum(value) FILTER (depth = len(frames)), 0)::BIGINT AS self
+  FROM along GROUP BY 1
+), numbered AS MATERIALIZED (
+  SELECT row_number() OVER (ORDER BY len(path), path) AS node_no, * FROM by_path
+)
+SELECT
+  0 AS node_no, NULL::BIGINT AS parent_no, 0 AS depth, 'all' AS function, '' AS file, 0 AS line, false AS is_own,
+  false AS is_runtime, sum(value)::BIGINT AS total, coalesce(sum(value) FILTER (len(frames) = 0), 0)::BIGINT AS self
+FROM placed HAVING count(*) > 0
+UNION ALL
+SELECT
+  below.node_no, coalesce(above.node_no, 0), len(below.path), named.name || ':' || frame.line, named.file, frame.line,
+  named.is_own, named.is_runtime, below.total, below.self
+FROM numbered AS below LEFT JOIN numbered AS above ON above.path = below.path[:len(below.path) - 1]
+JOIN frame ON frame.frame_no = below.path[-1] JOIN function AS named USING (function_no)
+ORDER BY depth, total DESC, node_no;
+COMMENT ON MACRO TABLE merged_line_flamegraph IS 'As flamegraph, but every line of a function is a node of its own: function is written name:line.';
+
+CREATE MACRO function_sides(
+  base_ids, new_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
+) AS TABLE
+WITH placed AS MATERIALIZED (
+  SELECT
+    any_value(stack.nodes) AS nodes, any_value(stack.leaf_no) AS leaf_no,
+    coalesce(sum(sides.value) FILTER (NOT sides.is_new), 0)::BIGINT AS base,
+    coalesce(sum(sides.value) FILTER (sides.is_new), 0)::BIGINT AS new,
+    coalesce(sum(sides.observations) FILTER (NOT sides.is_new), 0) AS base_seen,
+    coalesce(sum(sides.observations) FILTER (sides.is_new), 0) AS new_seen
+  FROM side_weights(base_ids, new_ids, value_type, trace_id, span_id, labels, focus) AS sides
+  JOIN stack USING (stack_no) WHERE NOT stack.is_profiler GROUP BY stack_no
 ), totals AS (
-  SELECT sum(base) AS base, sum(new) AS new, sum(base_seen) AS base_seen, sum(new_seen) AS new_seen FROM placed
+  SELECT sum(base)::BIGINT AS base, sum(new)::BIGINT AS new, sum(base_seen) AS base_seen, sum(new_seen) AS new_seen
+  FROM placed
 ), along AS (
   SELECT unnest(nodes) AS node_no, leaf_no, base, new, base_seen, new_seen FROM placed
 ), by_node AS MATERIALIZED (
@@ -177,23 +287,49 @@ WITH wanted AS (
   FROM along GROUP BY node_no
 ), by_function AS (
   SELECT
-    named.name, min(named.file) AS file, bool_or(named.is_own) AS is_own,
-    coalesce(sum(base_self), 0) AS base_flat, coalesce(sum(new_self), 0) AS new_flat,
-    coalesce(sum(base) FILTER (node.outer_most), 0) AS base_cum, coalesce(sum(new) FILTER (node.outer_most), 0) AS new_cum,
+    named.name AS function, min(named.file) AS file, bool_or(named.is_own) AS is_own,
+    coalesce(sum(base_self), 0)::BIGINT AS base_flat, coalesce(sum(new_self), 0)::BIGINT AS new_flat,
+    coalesce(sum(base) FILTER (node.outer_most), 0)::BIGINT AS base_cum,
+    coalesce(sum(new) FILTER (node.outer_most), 0)::BIGINT AS new_cum,
     coalesce(sum(base_seen_self), 0) AS base_flat_seen, coalesce(sum(new_seen_self), 0) AS new_flat_seen,
     coalesce(sum(base_seen) FILTER (node.outer_most), 0) AS base_cum_seen,
     coalesce(sum(new_seen) FILTER (node.outer_most), 0) AS new_cum_seen
   FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no) GROUP BY named.name
+)
+SELECT
+  by_function.*, totals.base AS base_total, totals.new AS new_total, totals.base_seen AS base_total_seen,
+  totals.new_seen AS new_total_seen
+FROM by_function, totals;
+COMMENT ON MACRO TABLE function_sides IS 'Two lists of profiles side by side, without the samples of the profiler itself: per function flat and cum values of both and the observations behind them, and the totals.';
+
+CREATE MACRO merged_diff(
+  base_ids, new_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
+) AS TABLE
+WITH lengths AS (
+  SELECT false AS is_new, profile.duration_ns FROM (SELECT unnest(base_ids) AS profile_id) JOIN profile USING (profile_id)
+  UNION ALL
+  SELECT true, profile.duration_ns FROM (SELECT unnest(new_ids) AS profile_id) JOIN profile USING (profile_id)
+), seconds AS (
+  SELECT
+    CASE WHEN min(duration_ns) > 0 THEN sum(duration_ns) FILTER (NOT is_new) / 1e9 ELSE 1.0 END AS base_s,
+    CASE WHEN min(duration_ns) > 0 THEN sum(duration_ns) FILTER (is_new) / 1e9 ELSE 1.0 END AS new_s
+  FROM lengths
+), wanted AS (
+  SELECT coalesce(value_type, max_by(profile.value_types[profile.default_value]."type", profile.started_at)) AS name
+  FROM (SELECT unnest(new_ids) AS profile_id) JOIN profile USING (profile_id)
+), by_function AS MATERIALIZED (
+  FROM function_sides(base_ids, new_ids, (SELECT name FROM wanted), trace_id, span_id, labels, focus)
+  WHERE base_total IS NOT NULL AND (SELECT count(DISTINCT is_new) FROM lengths) = 2
 ), tested AS (
   SELECT
     by_function.*,
     CASE WHEN greatest(base_flat_seen, new_flat_seen) >= 10 THEN weaker(
       z_of_rate(base_flat_seen, new_flat_seen, seconds.base_s, seconds.new_s),
-      z_of_share(base_flat_seen, new_flat_seen, totals.base_seen, totals.new_seen)) END AS flat_z,
+      z_of_share(base_flat_seen, new_flat_seen, base_total_seen, new_total_seen)) END AS flat_z,
     CASE WHEN greatest(base_cum_seen, new_cum_seen) >= 10 THEN weaker(
       z_of_rate(base_cum_seen, new_cum_seen, seconds.base_s, seconds.new_s),
-      z_of_share(base_cum_seen, new_cum_seen, totals.base_seen, totals.new_seen)) END AS cum_z
-  FROM by_function, totals, seconds
+      z_of_share(base_cum_seen, new_cum_seen, base_total_seen, new_total_seen)) END AS cum_z
+  FROM by_function, seconds
 ), ranked AS MATERIALIZED (
   SELECT
     tested.*, two_sided_p(flat_z) AS flat_p, two_sided_p(cum_z) AS cum_p,
@@ -204,16 +340,19 @@ WITH wanted AS (
   SELECT max(flat_p) FILTER (flat_p <= flat_limit) AS flat_p, max(cum_p) FILTER (cum_p <= cum_limit) AS cum_p FROM ranked
 )
 SELECT
-  ranked.name AS function, ranked.file, ranked.is_own,
-  base_flat::BIGINT AS base_flat, base_cum::BIGINT AS base_cum, new_flat::BIGINT AS new_flat, new_cum::BIGINT AS new_cum,
-  (new_flat - base_flat)::BIGINT AS flat, (new_cum - base_cum)::BIGINT AS cum,
-  coalesce(100 * new_flat / nullif(totals.new, 0), 0) - coalesce(100 * base_flat / nullif(totals.base, 0), 0) AS flat_points,
-  coalesce(100 * new_cum / nullif(totals.new, 0), 0) - coalesce(100 * base_cum / nullif(totals.base, 0), 0) AS cum_points,
+  ranked.function, ranked.file, ranked.is_own, base_flat, base_cum, new_flat, new_cum,
+  new_flat - base_flat AS flat, new_cum - base_cum AS cum,
+  coalesce(100 * new_flat / nullif(new_total, 0), 0) - coalesce(100 * base_flat / nullif(base_total, 0), 0) AS flat_points,
+  coalesce(100 * new_cum / nullif(new_total, 0), 0) - coalesce(100 * base_cum / nullif(base_total, 0), 0) AS cum_points,
   flat_z AS z, coalesce(ranked.flat_p <= limits.flat_p, false) AS significant,
   ranked.cum_z, coalesce(ranked.cum_p <= limits.cum_p, false) AS cum_significant
-FROM ranked, limits, totals
+FROM ranked, limits
 WHERE base_flat <> 0 OR base_cum <> 0 OR new_flat <> 0 OR new_cum <> 0
-ORDER BY significant DESC, abs(new_flat - base_flat) DESC, ranked.name;
+ORDER BY significant DESC, abs(new_flat - base_flat) DESC, ranked.function;
+COMMENT ON MACRO TABLE merged_diff IS 'As profile_diff, between two lists of profiles and of some of their samples (profile_weights); rates are per second of all profiles of a side.';
+
+CREATE MACRO profile_diff(base_id, new_id, value_type := NULL) AS TABLE
+SELECT * FROM merged_diff([base_id], [new_id], value_type);
 COMMENT ON MACRO TABLE profile_diff IS 'Before and after per function, without the samples of the profiler itself: values of both, new minus base (flat, cum), change of the share in percentage points, z and significant by flat, cum_z and cum_significant by cum. significant: at most 1 % of those are false.';
 
 CREATE MACRO span_cpu(trace_id) AS TABLE

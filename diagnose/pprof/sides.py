@@ -1,0 +1,96 @@
+"""Two sides added up by function → what changed, as `diff` says it of two profiles in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Self
+
+from diagnose.pprof.diff import Diff, FunctionChange
+from diagnose.pprof.profile import ValueType
+from diagnose.pprof.significance import MIN_COUNT, discoveries, weaker, z_of_rate, z_of_share
+from diagnose.pprof.top import By
+
+
+class FunctionSide(NamedTuple):
+    """One function: its values, and with `_seen` the observations behind them."""
+
+    name: str
+    file: str
+    is_own: bool
+    base_flat: int
+    new_flat: int
+    base_cum: int
+    new_cum: int
+    base_flat_seen: float
+    new_flat_seen: float
+    base_cum_seen: float
+    new_cum_seen: float
+
+
+@dataclass(frozen=True)
+class FunctionSides:
+    """All functions of both sides, their totals, and how many seconds each side covers (0: not known)."""
+
+    value_type: ValueType
+    seconds: tuple[float, float]
+    totals: tuple[int, int]
+    seen: tuple[float, float]
+    functions: tuple[FunctionSide, ...]
+
+    @classmethod
+    def of(cls, value_type: ValueType, seconds: tuple[float, float], rows: Sequence[Sequence[Any]]) -> Self:
+        """From rows of the macro `function_sides`; the totals are in every row."""
+        totals, seen = ((rows[0][11], rows[0][12]), (rows[0][13], rows[0][14])) if rows else ((0, 0), (0.0, 0.0))
+        return cls(value_type, seconds, totals, seen, tuple(FunctionSide(*row[:11]) for row in rows))
+
+    def diff(self, *, by: By = "flat", relative: bool = False) -> Diff:
+        """What changed, the significant first, then by size of the change. See pprof/diff.py."""
+        base_total, new_total = self.totals
+        scale = base_total / new_total if relative and new_total else 1.0
+        z_values = dict(self._z_values(by))
+        significant = dict(zip(z_values, discoveries(list(z_values.values())), strict=True))
+        changes = [
+            self._change(each, scale, z_values.get(each.name), significant=significant.get(each.name, False))
+            for each in self.functions
+            if each.base_flat or each.base_cum or each.new_flat or each.new_cum
+        ]
+        changes.sort(key=lambda each: (not each.significant, -abs(each.flat if by == "flat" else each.cum), each.name))
+        return Diff(self.value_type, base_total, new_total, tuple(changes))
+
+    def changed(self) -> list[str]:
+        """Functions whose cum changed significantly."""
+        z_values = dict(self._z_values("cum"))
+        return [name for name, counts in zip(z_values, discoveries(list(z_values.values())), strict=True) if counts]
+
+    def _z_values(self, by: By) -> Iterable[tuple[str, float]]:
+        """z of each function with enough observations."""
+        before_s, after_s = self.seconds if min(self.seconds) > 0 else (1.0, 1.0)
+        for each in self.functions:
+            a, b = (
+                (each.base_flat_seen, each.new_flat_seen) if by == "flat" else (each.base_cum_seen, each.new_cum_seen)
+            )
+            if max(a, b) >= MIN_COUNT:
+                yield each.name, weaker(z_of_rate(a, b, before_s, after_s), z_of_share(a, b, *self.seen))
+
+    def _change(self, each: FunctionSide, scale: float, z: float | None, *, significant: bool) -> FunctionChange:
+        base_total, new_total = self.totals
+
+        def points(now: int, before: int) -> float:
+            now_share = 100 * now / new_total if new_total else 0.0
+            return now_share - (100 * before / base_total if base_total else 0.0)
+
+        return FunctionChange(
+            name=each.name,
+            file=each.file,
+            base_flat=each.base_flat,
+            base_cum=each.base_cum,
+            new_flat=each.new_flat,
+            new_cum=each.new_cum,
+            flat=round(each.new_flat * scale) - each.base_flat,
+            cum=round(each.new_cum * scale) - each.base_cum,
+            flat_points=points(each.new_flat, each.base_flat),
+            cum_points=points(each.new_cum, each.base_cum),
+            z=z,
+            significant=significant,
+        )
