@@ -172,7 +172,7 @@ def _add_point(metric: Metric, kind: str, dice: random.Random, at: int, route: s
 
 
 def write_request(series: int, seed: int) -> bytes:
-    """A remote-write 1.0 request: a sample of each series, every tenth with an exemplar; the same series for any seed."""
+    """A remote-write 1.0 request: a sample of each series, every tenth with an exemplar; always the same series."""
     dice = random.Random(seed)  # noqa: S311
     at_ms = START_NS // 1_000_000 + seed * 15_000
     request = WriteRequest()
