@@ -67,6 +67,14 @@ class ServiceProcess:
         """The exit code after SIGTERM."""
         return self._end(signal.SIGTERM)
 
+    def hang_up(self) -> None:
+        """SIGHUP: read the settings again."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGHUP)
+
+    def log(self) -> str:
+        return (self.folder / "service.log").read_text()
+
     def _end(self, how: signal.Signals) -> int:
         if self._process is None:
             return 0

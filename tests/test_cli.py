@@ -226,6 +226,22 @@ def test_an_incident_is_annotated_and_closed(web):
     assert "\nresolved, " in shown
 
 
+def test_incidents_are_merged_and_split(web):
+    def sent(name: str, job: str) -> str:
+        labels = ["--label", f"job={job}", "--label", "severity=critical"]
+        return ask(web, "simulate", "--alertname", name, *labels).stdout.splitlines()[1]
+
+    one, other = sent("One", "merged"), sent("Other", "taken")
+    ask(web, "incidents", "merge", one, other)
+    shown = json.loads(ask(web, "incidents", "show", one, "--json").stdout)
+    [episode] = [each["episode_id"] for each in shown["alerts"] if each["alertname"] == "Other"]
+    assert episode in ask(web, "incidents", "show", one).stdout
+
+    new = ask(web, "incidents", "split", one, episode).stdout.strip()
+    assert "Other" in ask(web, "incidents", "show", new).stdout
+    assert 2 == run("incidents", "merge", one, one, "--server", web.url).exit_code
+
+
 def test_a_report_is_printed_or_written(web, incident, tmp_path):
     assert "# 1" == ask(web, "report", incident).stdout
     ask(web, "report", incident, "--format", "html", "-o", tmp_path / "report.html")
