@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -46,13 +47,15 @@ class Run:
 
 
 def run(fault: str) -> Run:
-    """One demo, in a folder that is gone afterwards."""
+    """One demo, in a folder that is kept only if it did not go as it should: to see why."""
     started = time.monotonic()
-    with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, "-m", "demo", "--fault", fault, "--out", folder]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
-        written = Path(folder) / "report.json"
-        report: dict[str, Any] = json.loads(written.read_text()) if written.exists() else {}
+    folder = Path(tempfile.mkdtemp(prefix=f"{fault}-"))
+    command = [sys.executable, "-m", "demo", "--fault", fault, "--out", str(folder)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=LONGEST_S, check=False)
+    written = folder / "report.json"
+    report: dict[str, Any] = json.loads(written.read_text()) if written.exists() else {}
+    if done.returncode == 0:
+        shutil.rmtree(folder)
     verdict = report.get("verdict") or {}
     return Run(
         fault=fault,
