@@ -18,6 +18,7 @@ FIXES = {
     "already in use": "Another CPU profiler runs all the time; wall-clock polling took its place.",
     "cooldown": "Setting rules[].cooldown says how long a process is left alone.",
     "max_per_hour": "Setting rules[].max_per_hour limits the rounds.",
+    "seconds_per_hour": "Setting rules[].seconds_per_hour limits for how long a process is profiled.",
     "Unknown profile": "goroutineleak needs Go 1.27, or 1.26 built with GOEXPERIMENT=goroutineleakprofile.",
 }
 BASELINE_FIX = "Healthy profiles are taken a minute after a target is first seen and then hourly (setting baseline)."

@@ -1,0 +1,3 @@
+module mixture
+
+go 1.26
