@@ -25,6 +25,9 @@ COMMANDS = {  # name → where it is; in the order `--help` lists them
     "capture": "diagnose.cli.capture:capture",
     "profile": "diagnose.cli.profile:profile",
     "sql": "diagnose.cli.sql:sql",
+    "mcp": "diagnose.cli.mcp:mcp",
+    "retention": "diagnose.cli.retention:retention",
+    "spool": "diagnose.cli.spool:spool",
 }
 EVERYWHERE = (
     (
