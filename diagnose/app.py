@@ -36,7 +36,10 @@ from diagnose.query.question import Limits, QueryAnswer, Question
 from diagnose.reconcile.reconciler import Reconciler
 from diagnose.store.db import Store
 from diagnose.store.incidents import count_open, open_incidents
+from diagnose.store.retention import Removed, Retention
+from diagnose.store.segments import Segments
 from diagnose.store.snapshots import Snapshots
+from diagnose.store.spool import Spool
 from diagnose.telemetry import DISK_FREE, OPEN_INCIDENTS, QUEUE_JOBS, READY, get_logger
 from diagnose.web import create_app
 from diagnose.web.server import HttpServer
@@ -67,7 +70,10 @@ class Service:
         self.reconciler = Reconciler(
             self.store, settings, accept=self.pipeline.receive, conclude=self.pipeline.conclude_soon
         )
-        self.snapshots = Snapshots(self.store)
+        self.spool = Spool(self.store)
+        self.segments = Segments(self.store)
+        self.retention = Retention(self.store, self.segments, settings.store.retention)
+        self.snapshots = Snapshots(self.store, self.segments)
         self.queries = WorkerPool(settings.sql.workers)
 
     def start(self) -> None:
@@ -77,6 +83,8 @@ class Service:
         self.baselines.start()
         self.reconciler.start()
         self.queries.start()
+        self.segments.start()
+        self.retention.start()
 
     def stop(self) -> None:
         """Everything that was acknowledged is committed when this returns."""
@@ -86,6 +94,8 @@ class Service:
         self.outbox.stop()
         self.queries.close()
         self.snapshots.close()
+        self.retention.stop()
+        self.segments.stop()
         self.store.close()
 
     def __enter__(self) -> Self:
@@ -128,6 +138,9 @@ class Service:
         chosen = choose(of_service, self.directory.named(labels, of_service), instances, Measured())
         return self.pipeline.capture_targets(chosen.sick, wanted)
 
+    def run_retention(self) -> Removed:
+        return self.retention.run()
+
     def reload(self) -> Reloaded:
         """Read the settings again and put them into effect. Raises ConfigError; then the old ones stay."""
         with self._reloading:
@@ -149,6 +162,7 @@ class Service:
         self.outbox.use(sinks)
         self.pipeline.use(settings, prometheus, self.directory)
         self.reconciler.use(settings)
+        self.retention.settings = settings.store.retention
         if changed & {"prometheus", "targets", "baseline"}:
             self.baselines.stop()
             self.baselines = BaselineScheduler(self.store, self.directory, settings, self._is_sick)

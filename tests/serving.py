@@ -21,7 +21,10 @@ from diagnose.store.alerts import save_group
 from diagnose.store.db import Store
 from diagnose.store.incidents import close_incident
 from diagnose.store.merging import merge_incidents, split_incident
+from diagnose.store.retention import Removed, Retention
+from diagnose.store.segments import Segments
 from diagnose.store.snapshots import Snapshots
+from diagnose.store.spool import Spool
 from diagnose.web import create_app
 from diagnose.web.server import HttpServer
 
@@ -32,7 +35,9 @@ class SmallService:
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
         self.settings = settings
-        self.snapshots = Snapshots(store)
+        self.segments = Segments(store)
+        self.snapshots = Snapshots(store, self.segments)
+        self.spool = Spool(store)
         self.queries = WorkerPool(settings.sql.workers)
         self.problems: list[str] = []
         self.busy = False
@@ -48,6 +53,9 @@ class SmallService:
             ),
             quiet=self.settings.incidents.quiet,
         )
+
+    def run_retention(self) -> Removed:
+        return Retention(self.store, self.segments, self.settings.store.retention, min_free_bytes=0).run()
 
     def dry_run(self, group: AlertGroup) -> list[dict[str, Any]]:
         return dry_run(group, self.settings, TargetDirectory(self.settings, []), self.store)

@@ -39,13 +39,14 @@ TEMPLATES = Environment(
 )
 VIEWS = """
 SELECT view_name AS name, coalesce(comment, '') AS "text" FROM duckdb_views()
-WHERE database_name = 'memory' AND NOT internal ORDER BY view_name
+WHERE database_name = 'memory' AND NOT internal AND comment IS NOT NULL ORDER BY view_name
 """
 VIEW_COLUMNS = """
 SELECT duckdb_views.view_name, column_name AS name, data_type AS "type", coalesce(duckdb_columns.comment, '') AS "text"
 FROM duckdb_columns() JOIN duckdb_views() ON duckdb_views.view_oid = duckdb_columns.table_oid
   AND duckdb_views.database_name = duckdb_columns.database_name
-WHERE duckdb_columns.database_name = 'memory' AND NOT duckdb_views.internal ORDER BY view_name, column_index
+WHERE duckdb_columns.database_name = 'memory' AND NOT duckdb_views.internal AND duckdb_views.comment IS NOT NULL
+ORDER BY view_name, column_index
 """
 MACROS = """
 SELECT function_name AS name, array_to_string(parameters, ', ') AS parameters, comment AS "text" FROM duckdb_functions()

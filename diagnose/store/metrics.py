@@ -111,7 +111,7 @@ class MetricBatch:
 
 def save_metrics(store: Store, batch: MetricBatch) -> bool:
     """Returns after the commit; False when the same body was stored within the last half hour. Raises StoreBusy."""
-    stored = store.telemetry.run_together(_insert_batches, batch, size_bytes=batch.size_bytes)
+    stored = store.telemetry.run_together(insert_metrics, batch, size_bytes=batch.size_bytes)
     if stored:
         INGESTED.labels(table="metric_point").inc(batch.points.num_rows)
         INGESTED.labels(table="metric_histogram").inc(batch.histograms.num_rows)
@@ -119,7 +119,7 @@ def save_metrics(store: Store, batch: MetricBatch) -> bool:
     return stored
 
 
-def _insert_batches(cursor: duckdb.DuckDBPyConnection, batches: Sequence[MetricBatch]) -> list[bool]:
+def insert_metrics(cursor: duckdb.DuckDBPyConnection, batches: Sequence[MetricBatch]) -> list[bool]:
     """All requests that wait, with as few statements as one."""
     is_new = remember_bodies(cursor, [batch.body_id for batch in batches], utc_now())
     new = list(compress(batches, is_new))

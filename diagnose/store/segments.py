@@ -133,7 +133,7 @@ class Segments:
         if not _count(change.cursor, table.live):
             return None
         if table.name == "span":
-            change.cursor.execute(QUERIES["remember_traces"])
+            change.cursor.execute(QUERIES["remember_traces"], {"now": at})
         name = self._new_name(table, at)
         rows = f"SELECT * FROM ({table.live_rows}) ORDER BY {table.order}"  # noqa: S608  our own names
         _write(change.cursor, rows, self.folder / name)
@@ -174,30 +174,52 @@ class Segments:
             replaced += len(group)
         return replaced
 
-    def replace(self, group: Sequence[Segment], *, keep: str = "true", pinned: bool | None = None) -> None:
-        """
-        One file with the rows of *group* (of one table) takes its place; none when no row is left.
-
-        *keep* is a condition on its rows, over literals only. Raises StoreError.
-        """
-        table = next(each for each in TABLES if each.name == group[0].table)
-        rows = f"SELECT * FROM {parquet(self.folder / each.file for each in group)} WHERE {keep}"  # noqa: S608
+    def replace(self, group: Sequence[Segment]) -> None:
+        """One file with the rows of *group* (of one table) takes its place. Raises StoreError."""
+        table = _table_of(group)
+        rows = f"SELECT * FROM {self._files_of(group)}"  # noqa: S608  our own file names
         if sum(each.row_count for each in group) <= SORTED_ROWS:
             rows += f" ORDER BY {table.order}"
+        with self._merger() as merger:  # nobody waits for the copying: the manifest is changed afterwards
+            self._put_in_place(group, merger, rows, pinned=group[0].pinned)
+
+    def keep_only(self, group: Sequence[Segment], condition: str) -> int:
+        """
+        One pinned file with those rows of *group* (of one table) that meet *condition* takes its place.
+
+        *condition* is SQL of ours over the tables of the store and a row `old`. The result is how many rows stay: none,
+        no file. Raises StoreError.
+        """
+        rows = f"SELECT old.* FROM {self._files_of(group)} AS old WHERE ({condition}) ORDER BY {_table_of(group).order}"  # noqa: S608
+        with self._cursor() as cursor:
+            return self._put_in_place(group, cursor, rows, pinned=True)
+
+    def _put_in_place(
+        self,
+        group: Sequence[Segment],
+        copier: duckdb.DuckDBPyConnection,
+        rows: str,
+        *,
+        pinned: bool,
+    ) -> int:
         since, until = min(each.arrived_since for each in group), max(each.arrived_until for each in group)
+        table = _table_of(group)
         with self._merging:
             name = self._new_name(table, since)
             with self._removed_on_error([name]):
-                with self._merger() as merger:  # nobody waits for the copying: the manifest is changed afterwards
-                    _write(merger, rows, self.folder / name)
+                _write(copier, rows, self.folder / name)
                 with self._change() as change:
                     change.remove(group)
-                    change.add(table, name, since, until, pinned=group[0].pinned if pinned is None else pinned)
+                    return change.add(table, name, since, until, pinned=pinned)
+
+    def _files_of(self, group: Sequence[Segment]) -> str:
+        return parquet(self.folder / each.file for each in group)
 
     def drop(self, group: Sequence[Segment]) -> None:
         """They do not belong to the data any more."""
-        with self._merging, self._change() as change:
-            change.remove(group)
+        if group:
+            with self._merging, self._change() as change:
+                change.remove(group)
 
     @contextmanager
     def _merger(self) -> Iterator[duckdb.DuckDBPyConnection]:
@@ -305,18 +327,19 @@ class Change:
         self.removed: list[str] = []
         self._folder = folder
 
-    def add(self, table: SegmentTable, name: str, since: datetime, until: datetime, *, pinned: bool) -> None:
-        """The file *name*, whose rows arrived between *since* and *until*; without rows it is removed."""
+    def add(self, table: SegmentTable, name: str, since: datetime, until: datetime, *, pinned: bool) -> int:
+        """The file *name*, whose rows arrived between *since* and *until*. Without rows (the result) it is removed."""
         file = self._folder / name
         column = table.time or "NULL::TIMESTAMPTZ"
         shape = f"SELECT count(*), min({column}), max({column}) FROM {parquet([file])}"  # noqa: S608  our own names
         [(row_count, first, last)] = self.cursor.execute(shape).fetchall()
         if not row_count:
             file.unlink()
-            return
+            return 0
         size = file.stat().st_size
         segment = Segment(name, table.name, pinned, since, until, first, last, row_count, size)
         self.cursor.execute(QUERIES["add_segment"], asdict(segment))
+        return int(row_count)
 
     def remove(self, segments: Iterable[Segment]) -> None:
         files = [each.file for each in segments]
@@ -393,6 +416,10 @@ def _remove_empty(file: Path) -> None:
 def _count(cursor: duckdb.DuckDBPyConnection, table: str) -> int:
     [(count,)] = cursor.execute(f"SELECT count(*) FROM telemetry.{table}").fetchall()  # noqa: S608  our own names
     return int(count)
+
+
+def _table_of(group: Sequence[Segment]) -> SegmentTable:
+    return next(each for each in TABLES if each.name == group[0].table)
 
 
 def _write(cursor: duckdb.DuckDBPyConnection, rows: str, file: Path) -> None:

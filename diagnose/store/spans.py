@@ -80,13 +80,13 @@ def save_spans(store: Store, batch: SpanBatch) -> bool:
 
     Raises StoreBusy when it did not become durable.
     """
-    stored = store.telemetry.run_together(_insert_batches, batch, size_bytes=batch.size_bytes)
+    stored = store.telemetry.run_together(insert_spans, batch, size_bytes=batch.size_bytes)
     if stored:
         INGESTED.labels(table="span").inc(batch.spans.num_rows)
     return stored
 
 
-def _insert_batches(cursor: duckdb.DuckDBPyConnection, batches: Sequence[SpanBatch]) -> list[bool]:
+def insert_spans(cursor: duckdb.DuckDBPyConnection, batches: Sequence[SpanBatch]) -> list[bool]:
     """All requests that wait, with as few statements as one."""
     is_new = remember_bodies(cursor, [batch.body_id for batch in batches], utc_now())
     new = list(compress(batches, is_new))

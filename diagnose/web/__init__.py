@@ -24,6 +24,7 @@ from diagnose.web.profiles import profiles
 from diagnose.web.security import Guard
 from diagnose.web.service import Service
 from diagnose.web.sql import sql
+from diagnose.web.upkeep import upkeep
 
 __all__ = ["Service", "create_app"]
 
@@ -35,6 +36,6 @@ def create_app(service: Service, settings: Settings) -> Flask:
     app.extensions[EXTENSION] = Context.of(service)
     Guard(settings).register(app)
     errors.register(app)
-    for blueprint in (ingest, api, captures, profiles, sql, health, pages):
+    for blueprint in (ingest, api, captures, profiles, sql, upkeep, health, pages):
         app.register_blueprint(blueprint)
     return app

@@ -10,6 +10,8 @@ from diagnose.config import Reloaded, Settings
 from diagnose.model import Accepted, AlertGroup, Labels
 from diagnose.query.question import QueryAnswer, Question
 from diagnose.store.db import Store
+from diagnose.store.retention import Removed
+from diagnose.store.spool import Spool
 
 
 class Service(Protocol):
@@ -19,6 +21,8 @@ class Service(Protocol):
     def store(self) -> Store: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def spool(self) -> Spool: ...
 
     def accept_alerts(self, group: AlertGroup) -> Accepted:
         """Returns after the commit. Raises StoreBusy when nothing became durable in time."""
@@ -50,6 +54,9 @@ class Service(Protocol):
 
         *who* shares the workers with others; *client* is the socket whose end stops the query.
         """
+
+    def run_retention(self) -> Removed:
+        """Remove what is old now. Raises StoreError."""
 
     def ready_problems(self) -> list[str]:
         """Why no alert can be taken now; empty when all is well."""

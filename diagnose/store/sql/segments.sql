@@ -36,7 +36,7 @@ SELECT * FROM telemetry.segment ORDER BY arrived_until, file
 -- name: remember_traces
 -- When the spans that are about to leave the live table started.
 INSERT INTO telemetry.trace_time
-SELECT trace_key(trace_id), min(start_time), max(start_time) FROM telemetry.live_span GROUP BY trace_id ORDER BY 1
+SELECT trace_key(trace_id), min(start_time), max(start_time), $now FROM telemetry.live_span GROUP BY trace_id ORDER BY 1
 
 -- name: time_of_trace
 -- When the spans of a trace started; NULL when there is none.

@@ -28,9 +28,10 @@ COMMENT ON COLUMN segment.row_count IS 'How many rows it has.';
 COMMENT ON COLUMN segment.bytes IS 'Its size.';
 
 CREATE TABLE trace_time (
-    trace_key BIGINT NOT NULL, since TIMESTAMPTZ NOT NULL, until TIMESTAMPTZ NOT NULL
+    trace_key BIGINT NOT NULL, since TIMESTAMPTZ NOT NULL, until TIMESTAMPTZ NOT NULL, moved_at TIMESTAMPTZ NOT NULL
 );
 COMMENT ON TABLE trace_time IS 'When the spans of a trace in segments started: tells which of them to open. One row a trace and move.';
 COMMENT ON COLUMN trace_time.trace_key IS 'The last 15 digits of the trace id as a number.';
 COMMENT ON COLUMN trace_time.since IS 'Start of the first span.';
 COMMENT ON COLUMN trace_time.until IS 'Start of the last span.';
+COMMENT ON COLUMN trace_time.moved_at IS 'When they moved into a segment.';
