@@ -26,6 +26,6 @@ def serve(session: Session, /, *, log_level: str) -> None:
 
     settings = session.settings
     log_to_stderr(log_level)
-    if not settings.auth.tokens and not settings.auth.basic:
+    if not any((settings.auth.tokens, settings.auth.basic, settings.auth.hmac)):
         log.warning("no credentials are set: everybody on this machine may do everything")
     run(settings, load=lambda: load_settings(session.config_file, session.environ))

@@ -75,15 +75,15 @@ def cross_checks(data: dict[str, Any]) -> Found:
 def _open_listener(data: dict[str, Any]) -> Found:
     auth = _map(data.get("auth"))
     listen = _map(data.get("server")).get("listen") or Server.model_fields["listen"].default
-    if auth.get("tokens") or auth.get("basic") or not isinstance(listen, str):
+    if any(auth.get(kind) for kind in ("tokens", "basic", "hmac")) or not isinstance(listen, str):
         return
     try:
         host, _ = split_address(listen)
     except ValueError:
         return
     if not is_loopback(host):
-        message = f"{listen} can be reached from other machines; set auth.tokens or auth.basic, or listen on 127.0.0.1"
-        yield ("server", "listen"), message
+        remedy = "set auth.tokens, auth.basic or auth.hmac, or listen on 127.0.0.1"
+        yield ("server", "listen"), f"{listen} can be reached from other machines; {remedy}"
 
 
 def _static_targets(data: dict[str, Any]) -> Found:
@@ -99,7 +99,7 @@ def _static_targets(data: dict[str, Any]) -> Found:
 
 def _unique_names(data: dict[str, Any]) -> Found:
     lists = (("sinks", "name"), ("targets", "name"), ("prometheus", "name"))
-    nested = (("auth", "tokens", "name"), ("auth", "basic", "user"))
+    nested = (("auth", "tokens", "name"), ("auth", "basic", "user"), ("auth", "hmac", "name"))
     for name, key in lists:
         yield from _repeats(data.get(name), (name,), key)
     for outer, name, key in nested:

@@ -100,11 +100,26 @@ class BasicUser(Section):
     roles: list[Role] = Field(description="As for tokens.")
 
 
+class Hmac(Section):
+    """Who signs its requests with a shared secret, as Grafana's webhooks do."""
+
+    needs = ("secret",)
+    name: str = Field(description="Who it is, for the audit.")
+    secret: str | None = _secret("The shared secret.")
+    secret_file: FolderPath | None = Field(None, description="File that holds it.")
+    header: str = Field("X-Grafana-Alerting-Signature", description="Header with the signature, HMAC-SHA256 in hex.")
+    timestamp_header: str | None = Field(
+        None, description="Header with the Unix time that is signed too, if the sender is told to send one."
+    )
+    roles: list[Role] = Field(description="As for tokens.")
+
+
 class Auth(Section):
     tokens: list[Token] = Field(
         [], description="Bearer tokens. Without any credentials only loopback listeners are allowed."
     )
     basic: list[BasicUser] = Field([], description="Users with passwords.")
+    hmac: list[Hmac] = Field([], description="Senders that sign their requests.")
 
 
 class Redaction(Section):

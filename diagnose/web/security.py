@@ -23,6 +23,7 @@ from diagnose.config import Role, Settings
 from diagnose.config.values import is_loopback
 from diagnose.telemetry import get_logger
 from diagnose.web.bodies import discard_rest
+from diagnose.web.signatures import signed_by
 
 log = get_logger(__name__)
 View = TypeVar("View", bound=Callable[..., Any])
@@ -79,6 +80,8 @@ class Guard:
             (_digest(f"{user.user}:{user.password}"), Identity(user.user, frozenset(user.roles)))
             for user in settings.auth.basic
         ]
+        self._signers = settings.auth.hmac
+        self._signed_bytes = settings.ingest.webhook_max_bytes
 
     def register(self, app: Flask) -> None:
         app.before_request(self.check)
@@ -108,7 +111,7 @@ class Guard:
         if role is None:
             g.who = EVERYBODY.name
             return
-        identity = self._identify(asked.headers.get("Authorization", ""))
+        identity = self._identify(asked.headers.get("Authorization", "")) or self._signer_of(asked)
         if identity is None:
             log.warning("credentials refused", path=asked.path, peer=asked.remote_addr)
             raise Unauthorized("credentials are missing or wrong", www_authenticate=self._challenges())
@@ -118,7 +121,7 @@ class Guard:
 
     def _identify(self, header: str) -> Identity | None:
         """Takes equally long for every wrong credential: all known ones are compared."""
-        if not self._tokens and not self._users:
+        if not any((self._tokens, self._users, self._signers)):
             return EVERYBODY
         scheme, _, credentials = header.partition(" ")
         found = None
@@ -130,6 +133,10 @@ class Guard:
             except ValueError:
                 return None
         return found
+
+    def _signer_of(self, asked: Request) -> Identity | None:
+        signer = signed_by(asked, self._signers, self._signed_bytes)
+        return Identity(signer.name, frozenset(signer.roles)) if signer else None
 
     def _challenges(self) -> list[WWWAuthenticate]:
         schemes = {"basic": self._users, "bearer": self._tokens}
