@@ -407,6 +407,7 @@ SELECT
   coalesce(counted.expected_samples, 0) AS expected_samples, coalesce(counted.samples, 0) AS samples,
   coalesce(counted.cpu_ns, 0)::BIGINT AS cpu_ns,
   100 * counted.cpu_ns / nullif(counted.profiled_ns, 0) AS cpu_percent,
+  greatest(0, 100 - 100 * counted.cpu_ns / nullif(counted.profiled_ns, 0)) AS waiting_percent,
   coalesce(counted.profile_ids, []) AS profile_ids,
   CASE
     WHEN counted.samples > 0 THEN NULL
@@ -422,4 +423,4 @@ SELECT
   END AS reason
 FROM once LEFT JOIN counted USING (span_id) LEFT JOIN entry_labels ON entry_labels.service_name = once.service_name, elsewhere
 ORDER BY once.start_time_unix_nano, once.span_id;
-COMMENT ON MACRO TABLE span_cpu IS 'Per span of a trace: profiled_ns it ran beside a CPU profile, expected_samples had it been on CPU all that time, samples seen, cpu_ns and cpu_percent of profiled_ns, the profiles, and the reason when no sample was seen.';
+COMMENT ON MACRO TABLE span_cpu IS 'Per span of a trace: profiled_ns it ran beside a CPU profile, expected_samples had it been on CPU all that time, samples seen, cpu_ns, cpu_percent and waiting_percent of profiled_ns, the profiles, and the reason when no sample was seen.';

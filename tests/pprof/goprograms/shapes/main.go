@@ -1,6 +1,8 @@
 // Command shapes writes one profile of every kind, made of the shapes that are hard to count: inlined functions,
 // generics, closures, methods, recursion, labels, deep stacks and goroutines that wait.
 //
+// Cumulative kinds are written twice, with work in between (NAME-later).
+//
 // Usage: shapes DIR
 package main
 
@@ -179,8 +181,8 @@ func waitEverywhere() {
 	time.Sleep(50 * time.Millisecond)
 }
 
-func write(dir, name string) {
-	file, err := os.Create(filepath.Join(dir, name+".pb.gz"))
+func write(dir, name, fileName string) {
+	file, err := os.Create(filepath.Join(dir, fileName+".pb.gz"))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -192,25 +194,53 @@ func write(dir, name string) {
 	}
 }
 
-func main() {
-	dir := os.Args[1]
-	runtime.SetMutexProfileFraction(1)
-	runtime.SetBlockProfileRate(1)
-	runtime.MemProfileRate = 4096
-	file, err := os.Create(filepath.Join(dir, "cpu.pb.gz"))
+// labelHeavy gives every piece of work labels of its own, as a service does with a trace per request.
+func labelHeavy(until time.Time) {
+	for i := 0; time.Now().Before(until); i++ {
+		labels := pprof.Labels("trace_id", fmt.Sprintf("e%031x", i+1), "span_id", fmt.Sprintf("%016x", i+1),
+			"route", fmt.Sprintf("/route/%d", i%5), "tenant", strings.Repeat("t", i%40+1), "empty", "")
+		pprof.Do(context.Background(), labels, func(context.Context) { sink += leafWork(100000) + even(40) })
+	}
+}
+
+func cpuProfile(dir, name string, work func()) {
+	file, err := os.Create(filepath.Join(dir, name+".pb.gz"))
 	if err != nil {
 		log.Fatal(err)
 	}
 	if err := pprof.StartCPUProfile(file); err != nil {
 		log.Fatal(err)
 	}
-	burn(time.Now().Add(1500 * time.Millisecond))
+	work()
 	pprof.StopCPUProfile()
-	file.Close()
+	if err := file.Close(); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func leak() {
+	for range 3 {
+		go func() { <-make(chan int) }()
+	}
+}
+
+func main() {
+	dir := os.Args[1]
+	runtime.SetMutexProfileFraction(1)
+	runtime.SetBlockProfileRate(1)
+	runtime.MemProfileRate = 4096
+	cpuProfile(dir, "cpu", func() { burn(time.Now().Add(1500 * time.Millisecond)) })
+	cpuProfile(dir, "labels", func() { labelHeavy(time.Now().Add(700 * time.Millisecond)) })
 	fillHeap()
 	contend()
 	waitEverywhere()
-	for _, name := range []string{"heap", "allocs", "goroutine", "mutex", "block", "threadcreate"} {
-		write(dir, name)
+	leak()
+	for _, name := range []string{"heap", "allocs", "goroutine", "goroutineleak", "mutex", "block", "threadcreate"} {
+		write(dir, name, name)
+	}
+	fillHeap()
+	contend()
+	for _, name := range []string{"heap", "mutex", "block"} {
+		write(dir, name, name+"-later")
 	}
 }
