@@ -103,6 +103,22 @@ def test_a_query_is_not_run_inside_another_page(web):
     assert "<td>42</td>" not in page
 
 
+def test_the_console_asks_saved_queries_with_parameters(web, reported):
+    page = web.get("/sql?saved=firing&param.service=checkout").text
+
+    assert "What is firing, and since when?" in page
+    assert f"<td>{reported}</td>" in page
+    assert 'name="param.service" value="checkout"' in page
+    assert "0 rows" in web.get("/sql?saved=firing&param.service=nobody").text
+    assert 404 == web.get("/sql?saved=no-such").status
+
+
+def test_a_saved_query_may_be_changed_before_it_is_asked(web, reported):
+    page = web.get("/sql?saved=firing&param.service=checkout&q=" + quote("SELECT $service AS changed")).text
+
+    assert "<td>checkout</td>" in page
+
+
 def test_queries_are_written_down(web):
     web.get("/sql?q=SELECT+4711")
     web.store.control.run(lambda _: None)  # queued behind the entry
@@ -121,7 +137,9 @@ def page() -> Iterator[Page]:
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("path", ["/", "/sql?q=SELECT+1+AS+a", "/incidents/{waiting}", "/incidents/inc-none"])
+@pytest.mark.parametrize(
+    "path", ["/", "/sql?q=SELECT+1+AS+a", "/sql?saved=incidents", "/incidents/{waiting}", "/incidents/inc-none"]
+)
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_are_readable_for_everybody(web, waiting, page, path, scheme):
     page.emulate_media(color_scheme=scheme)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -13,6 +14,7 @@ from markupsafe import Markup
 from diagnose.errors import NotFound, QueryError
 from diagnose.model import rfc3339
 from diagnose.query.question import Question
+from diagnose.query.saved import SavedQuery, saved_queries
 from diagnose.store.incidents import incident_detail, list_incidents
 from diagnose.store.reports import get_report
 from diagnose.web.arguments import choice_arg, int_arg, text_arg
@@ -54,16 +56,49 @@ def incident(incident_id: str) -> Response:
 @pages.get("/sql")
 @needs("sql")
 def console() -> tuple[str, int]:
-    """The query in `?q=` with its rows. Embedded in another page it is shown but not run."""
-    sql = request.args.get("q", "")
+    """
+    The query in `?q=`, or the saved one in `?saved=`, with its rows; `param.NAME=` are its parameters.
+
+    Embedded in another page it is shown but not run.
+    """
+    saved = _saved(text_arg("saved"))
+    sql = request.args.get("q") or (saved.sql if saved else "")
     answer, mistake = None, None
     if sql.strip() and request.headers.get("Sec-Fetch-Dest", "document") == "document":
         try:
-            answer = ask(Question(sql), who=g.who).json
+            answer = ask(Question(sql, _values(sql, saved)), who=g.who).json
         except QueryError as err:
             mistake = err
-    page = render_template("sql.html.j2", sql=sql, answer=answer, mistake=mistake, example=EXAMPLE)
+    page = render_template(
+        "sql.html.j2",
+        sql=sql,
+        saved=saved,
+        given=request.args,
+        queries=saved_queries().values(),
+        answer=answer,
+        mistake=mistake,
+        example=EXAMPLE,
+    )
     return page, 200 if mistake is None else 400
+
+
+def _saved(name: str | None) -> SavedQuery | None:
+    if name is None:
+        return None
+    try:
+        return saved_queries()[name]
+    except KeyError as err:
+        raise NotFound(f"there is no saved query {name}") from err
+
+
+def _values(sql: str, saved: SavedQuery | None) -> dict[str, str | None]:
+    """The parameters the statement names; those of a saved query are NULL when they are left out."""
+    prefix = "param."
+    given = {
+        name.removeprefix(prefix): value or None for name, value in request.args.items() if name.startswith(prefix)
+    }
+    known = {each.name: given.get(each.name) for each in saved.parameters} if saved else {}
+    return {name: value for name, value in {**given, **known}.items() if f"${name}" in sql}
 
 
 @pages.app_template_global()
@@ -86,4 +121,6 @@ def cell(value: Any) -> str:
     """A value of a row as people read it."""
     if value is None:
         return "NULL"
+    if isinstance(value, dict | list | bool):
+        return json.dumps(value, ensure_ascii=False)
     return rfc3339(value) if isinstance(value, datetime) else str(value)
