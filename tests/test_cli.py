@@ -21,6 +21,7 @@ from tests.serving import Serving, data, serving
 from tests.test_web_api import publish
 
 CPU = data("pprof", "cpu-profile.pb.gz")
+HEAP = data("pprof", "leak-heap.pb.gz")
 FIRING = data("alertmanager", "firing.json")
 
 
@@ -287,6 +288,15 @@ def test_a_profile_is_named_after_its_binary_unless_told(web):
     assert 1 == len(web.get("/api/v1/profiles?service=target").json["profiles"]) or web.get("/api/v1/profiles").json
 
 
+def test_a_file_that_is_no_profile_is_not_imported(web, tmp_path):
+    broken = tmp_path / "broken.pb.gz"
+    broken.write_bytes(CPU.read_bytes()[:1000])
+
+    result = run("profile", "import", broken, "--server", web.url)
+    assert 2 == result.exit_code
+    assert "cut off" in result.output
+
+
 # --- simulate
 
 
@@ -356,6 +366,20 @@ def test_reading_commands_open_the_directory_themselves(directory, tmp_path):
 
 def test_writing_commands_need_a_server(directory):
     assert 3 == run("incidents", "close", directory).exit_code
+
+
+def test_profiles_are_imported_into_the_directory_while_no_server_runs(directory):
+    first, again = (
+        json.loads(run("profile", "import", HEAP, "--service", "checkout", "--json").stdout) for _ in range(2)
+    )
+
+    assert (first["id"], False, True) == (again["id"], first["duplicate"], again["duplicate"])
+    assert "heap" in run("profile", "info", first["id"]).stdout
+
+
+def test_an_import_needs_a_server_or_a_directory_with_data(tmp_path):
+    settings_file(tmp_path)
+
     assert 3 == run("profile", "import", CPU).exit_code
 
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 
 import click
 
+from diagnose.cli.importing import importer
 from diagnose.cli.output import Unusable, read_input, write_output
 from diagnose.errors import DecodeError
 from diagnose.model import from_unix_ns, rfc3339
@@ -25,6 +26,8 @@ from diagnose.pprof.diff import Diff, FunctionChange, diff
 from diagnose.pprof.export import folded, speedscope
 from diagnose.pprof.kinds import guess_kind
 from diagnose.pprof.names import trace_and_span
+from diagnose.pprof.parse import Parsed
+from diagnose.pprof.pool import SHARED as PARSERS
 from diagnose.pprof.profile import Profile
 from diagnose.pprof.shapes import diff_shape, peek_shape, top_shape
 from diagnose.pprof.top import By, Peek, Top, peek, top
@@ -383,16 +386,29 @@ def import_command(
     labels: tuple[tuple[str, str], ...],
     as_json: bool,
 ) -> None:
-    """Store profiles on the server and print their ids; sending one again gives the same id."""
-    for file in files:
-        body = read_input(file)
-        loaded = Loaded(_decoded(body, str(file)), file.name, None)
-        binary = Path(loaded.profile.binary).name
-        params = {
-            "service": service or binary or file.name.partition(".")[0],
-            "instance": instance,
-            "kind": kind or guess_kind(loaded.profile),
-            **{f"label.{key}": value for key, value in labels},
-        }
-        stored = ctx.obj.api.post_bytes("/api/v1/profiles", body, "application/octet-stream", params)
-        click.echo(json.dumps({"file": str(file), **stored}) if as_json else stored["id"])
+    """
+    Store profiles and print their ids; one that is stored already gives the same id.
+
+    They go to the server; when none runs, into its data directory.
+    """
+    with importer(ctx.obj) as target:
+        for file in files:
+            body = read_input(file)
+            parsed = _parsed(body, str(file))
+            binary = Path(parsed.binary).name
+            stored = target.store(
+                parsed,
+                body,
+                service=service or binary or file.name.partition(".")[0],
+                instance=instance,
+                kind=kind or parsed.kind,
+                labels=dict(labels),
+            )
+            click.echo(json.dumps({"file": str(file), **stored}) if as_json else stored["id"])
+
+
+def _parsed(body: bytes, ref: str) -> Parsed:
+    try:
+        return PARSERS.parse(body)
+    except DecodeError as err:
+        raise Unusable(f"{ref}: {err}") from err

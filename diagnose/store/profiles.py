@@ -9,9 +9,10 @@ from __future__ import annotations
 import gzip
 from datetime import datetime
 from hashlib import sha256
-from typing import Any, Literal
+from typing import Any
 
 from diagnose.errors import NotFound
+from diagnose.kinds import PROFILE_KINDS, Basis
 from diagnose.model import Labels, from_unix_ns, utc_now
 from diagnose.pprof.parse import Parsed, lay_out
 from diagnose.pprof.profile import Profile
@@ -20,7 +21,6 @@ from diagnose.store.profile_batch import NewProfile, StoredProfile, store_togeth
 from diagnose.store.queries import load_queries
 from diagnose.telemetry import INGESTED
 
-Basis = Literal["interval", "snapshot", "since_start"]
 QUERIES = load_queries("profiles")
 GZIP_MAGIC = b"\x1f\x8b"
 WAIT_S = 30.0
@@ -64,6 +64,15 @@ def save_profile(
     if not stored.duplicate:
         INGESTED.labels(table="sample").inc(parsed.columns.samples.num_rows)
     return stored
+
+
+def import_profile(
+    store: Store, parsed: Parsed, body: bytes, *, service: str, instance: str, kind: str | None, labels: Labels
+) -> StoredProfile:
+    """A profile that was not captured; of which *kind* it is, and so its basis, is guessed when nobody says."""
+    kind = kind or parsed.kind
+    basis = PROFILE_KINDS[kind].basis if kind in PROFILE_KINDS else "snapshot"
+    return save_profile(store, parsed, body, service=service, instance=instance, kind=kind, basis=basis, labels=labels)
 
 
 def _head(parsed: Parsed) -> dict[str, Any]:

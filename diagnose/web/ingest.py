@@ -8,7 +8,6 @@ from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
 from diagnose.errors import DecodeError, StoreBusy
-from diagnose.kinds import PROFILE_KINDS, Basis
 from diagnose.model import utc_now
 from diagnose.pprof.pool import SHARED as PARSERS
 from diagnose.receive.alertmanager import decode
@@ -17,7 +16,7 @@ from diagnose.receive.direct import decode_direct
 from diagnose.receive.otlp import decode_metrics, decode_traces, encode_response, media_type, reasons
 from diagnose.receive.remote_write import decode_write, inflated_size, mistake_in_headers
 from diagnose.store.metrics import save_metrics
-from diagnose.store.profiles import save_profile
+from diagnose.store.profiles import import_profile
 from diagnose.store.rejects import save_rejected
 from diagnose.store.spans import save_spans
 from diagnose.telemetry import ALERTS, get_logger
@@ -139,20 +138,13 @@ def profiles() -> tuple[Response, int]:
     service_name = required_arg("service")
     with context.ingest_slots.one():
         body = read_body(request, context.service.settings.ingest.max_body_bytes)
-        profile = PARSERS.parse(body)
-        kind = text_arg("kind") or profile.kind
-        stored = save_profile(
+        stored = import_profile(
             context.service.store,
-            profile,
+            PARSERS.parse(body),
             body,
             service=service_name,
             instance=text_arg("instance") or "",
-            kind=kind,
-            basis=_basis_of(kind),
+            kind=text_arg("kind"),
             labels=label_args(),
         )
     return jsonify({"id": stored.profile_id, "duplicate": stored.duplicate}), 201
-
-
-def _basis_of(kind: str) -> Basis:
-    return PROFILE_KINDS[kind].basis if kind in PROFILE_KINDS else "snapshot"
