@@ -8,6 +8,9 @@ added one is reported. Functions under 10 observations on both sides are not tes
 tested functions is at most 1 %. With three or more other profiles of health, z is made smaller for functions that
 varied more than by chance between those (significance.dispersion).
 
+A function of the program's own is tested on its share of what was seen in such functions. The runtime's own work (idle
+threads looking for something to do) does not grow with the load, so shares of everything shift with it.
+
 Worked example, CPU ticks (`samples`) in 10 s before and 10 s after:
 
     function      before  after   z of rate   z of share   z
@@ -23,6 +26,7 @@ from dataclasses import dataclass
 
 from diagnose.pprof.filters import without_profiler
 from diagnose.pprof.kinds import observations
+from diagnose.pprof.names import is_own
 from diagnose.pprof.profile import Profile, ValueType
 from diagnose.pprof.significance import MIN_COUNT, Dispersion, discoveries, dispersion, weaker, z_of_rate, z_of_share
 from diagnose.pprof.top import By, FunctionValue, function_values, stack_values
@@ -134,14 +138,19 @@ def _change(
 def _z_values(base: Profile, new: Profile, value_type: str, by: By, varies: Dispersion) -> dict[str, float]:
     """z per tested function."""
     before, after = _counts(base, value_type, by), _counts(new, value_type, by)
-    all_before, all_after = _all(base, value_type), _all(new, value_type)
+    everything, in_own = (
+        (_all(base, value_type), _all(new, value_type)),
+        (_own(base, value_type), _own(new, value_type)),
+    )
+    own = _own_functions(base) | _own_functions(new)
     timed = base.duration_ns > 0 and new.duration_ns > 0
     before_s, after_s = (base.duration_ns / 1e9, new.duration_ns / 1e9) if timed else (1.0, 1.0)
     z_values = {}
     for name in sorted(before.keys() | after.keys()):
         a, b = before.get(name, 0.0), after.get(name, 0.0)
         if max(a, b) >= MIN_COUNT:
-            z = weaker(z_of_rate(a, b, before_s, after_s), z_of_share(a, b, all_before, all_after))
+            whole = in_own if name in own and min(in_own) >= MIN_COUNT else everything
+            z = weaker(z_of_rate(a, b, before_s, after_s), z_of_share(a, b, *whole))
             z_values[name] = varies.z(name, z)
     return z_values
 
@@ -154,6 +163,21 @@ def _counts(profile: Profile, value_type: str, by: By) -> Mapping[str, float]:
             for name in {frame.function for frame in (sample.frames if by == "cum" else sample.frames[:1])}:
                 counts[name] = counts.get(name, 0.0) + seen
     return counts
+
+
+def _own_functions(profile: Profile) -> set[str]:
+    return {frame.function for sample in profile.samples for frame in sample.frames if is_own(frame)}
+
+
+def _own(profile: Profile, value_type: str) -> float:
+    """Observations of stacks with a function of the program's own in them."""
+    verdicts: dict[int, bool] = {}
+    total = 0.0
+    for sample, seen in zip(profile.samples, observations(profile, value_type), strict=True):
+        if id(sample.frames) not in verdicts:
+            verdicts[id(sample.frames)] = any(is_own(frame) for frame in sample.frames)
+        total += seen if verdicts[id(sample.frames)] and seen > 0 else 0
+    return total
 
 
 def _all(profile: Profile, value_type: str) -> float:

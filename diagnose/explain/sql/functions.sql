@@ -1,8 +1,9 @@
 -- name: change
 -- What each function of the program's own did before (profile $before) and during the incident ($during): value per
 -- second of the profile, share of all, and z of the change: the weakest of a test of the rate, one of the share and,
--- where requests were counted on both sides, one of the rate per request. The share is not tested when fewer than 10
--- observations of all functions are known from before. z is divided by the root of the dispersion: how much more than by
+-- where requests were counted on both sides, one of the rate per request. The share that is tested is that of the
+-- observations in functions of the program's own, for such a function: the runtime's own work does not grow with the load.
+-- It is not tested when fewer than 10 observations of all functions are known from before. z is divided by the root of the dispersion: how much more than by
 -- chance the share of the function varied between the healthy profiles ($healthy, three at least, else $dispersion).
 -- significant: functions with 10 observations on a side are tested; at most 1 % of what is called significant is by
 -- chance (Benjamini and Hochberg), by z and, rate_significant, by z_rate alone. What taking the profile cost is left out.
@@ -20,9 +21,13 @@ WITH seen AS MATERIALIZED (
     coalesce(sum(observations) FILTER (profile_id = $before), 0) AS before_seen,
     coalesce(sum(observations) FILTER (profile_id = $during), 0) AS during_seen
   FROM seen WHERE profile_id IN ($before, $during) GROUP BY function
+), named AS (
+  SELECT DISTINCT name FROM function WHERE is_own
 ), whole AS (
   SELECT
-    sum(before) AS before, sum(during) AS during, sum(before_seen) AS before_seen, sum(during_seen) AS during_seen
+    sum(before) AS before, sum(during) AS during, sum(before_seen) AS before_seen, sum(during_seen) AS during_seen,
+    coalesce(sum(before_seen) FILTER (function IN (SELECT name FROM named)), 0) AS own_before_seen,
+    coalesce(sum(during_seen) FILTER (function IN (SELECT name FROM named)), 0) AS own_during_seen
   FROM own
 ), calm AS (
   SELECT profile_id, sum(observations) AS total FROM seen
@@ -59,7 +64,11 @@ WITH seen AS MATERIALIZED (
       WHEN whole.before_seen < 10 THEN z_of_rate(varied.before_seen, varied.during_seen, $before_s, $during_s)
       ELSE weaker(
         z_of_rate(varied.before_seen, varied.during_seen, $before_s, $during_s),
-        z_of_share(varied.before_seen, varied.during_seen, whole.before_seen, whole.during_seen))
+        CASE
+          WHEN least(own_before_seen, own_during_seen) >= 10 AND varied.function IN (SELECT name FROM named)
+            THEN z_of_share(varied.before_seen, varied.during_seen, own_before_seen, own_during_seen)
+          ELSE z_of_share(varied.before_seen, varied.during_seen, whole.before_seen, whole.during_seen)
+        END)
     END / sqrt(dispersion) AS z_both,
     CASE WHEN least($before_requests, $during_requests) > 0
       THEN z_of_rate(varied.before_seen, varied.during_seen, $before_requests, $during_requests) / sqrt(dispersion) END AS z_request
