@@ -143,7 +143,11 @@ class Tally:
 
 
 def press(host: str, port: int, bodies: Iterator[bytes], *, clients: int, stop: Callable[[], bool]) -> Tally:
-    """Post *bodies* from so many *clients*, each as fast as it is answered, until they end or *stop* says so."""
+    """
+    Post *bodies* from so many *clients*, each as fast as it is answered, until they end or *stop* says so.
+
+    What is answered 503 is sent again at once.
+    """
     tally, lock = Tally(), threading.Lock()
 
     def work() -> None:
@@ -153,9 +157,11 @@ def press(host: str, port: int, bodies: Iterator[bytes], *, clients: int, stop: 
                 body = next(bodies, None)
             if body is None:
                 break
-            began = time.perf_counter()
-            status, _ = client.post("/webhook", body)
-            tally.add(status, (time.perf_counter() - began) * 1000)
+            status = 503
+            while status == 503:
+                began = time.perf_counter()
+                status, _ = client.post("/webhook", body)
+                tally.add(status, (time.perf_counter() - began) * 1000)
         client.close()
 
     threads = [threading.Thread(target=work, name=f"client-{number}") for number in range(clients)]

@@ -5,8 +5,9 @@ How fast alerts are taken in, and what it costs.
 
 Three doors take turns in the same run, at 1 and at 16 clients, every post one new alert: one that parses and stores
 nothing, one with a commit per request, and ours, where messages that wait together share statements and commit. CPU is
-that of the server process. Then the whole service at 200 posts/s, alone and beside 20,000 spans/s. Writes
-bench/results/intake.json.
+that of the server process. Then the whole service at 200 posts/s, alone and beside 20,000 spans/s: once with alerts
+that open no incident, which is intake alone, and once with the investigation of eight incidents that grow by 25 alerts
+a second each. Writes bench/results/intake.json.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from tests.service_process import ServiceProcess
 RESULTS = Path(__file__).parent / "results" / "intake.json"
 DOORS = ("nothing", "single", "together")
 SPANS_A_REQUEST = 1000
+NO_INCIDENTS = [{"matchers": ['alertname="nothing"']}]
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 NAMES = itertools.count()
 
@@ -50,9 +52,10 @@ def main(seconds: float, rounds: int) -> None:
             measured[mode].append(_press_door(mode, clients, seconds))
         found["doors"][str(clients)] = _compare(measured)
         print(json.dumps({f"{clients} clients": found["doors"][str(clients)]}, indent=1), flush=True)
-    for spans in (0, 20_000):
-        found[f"200 posts/s beside {spans} spans/s"] = result = _beside_ingest(spans, seconds * 2)
-        print(json.dumps({f"beside {spans} spans/s": result}), flush=True)
+    for rules, spans in itertools.product(({"rules": NO_INCIDENTS}, {}), (0, 20_000)):
+        name = f"200 posts/s beside {spans} spans/s, {'no incidents' if rules else 'eight incidents'}"
+        found[name] = _beside_ingest(spans, seconds * 2, **rules)
+        print(json.dumps({name: found[name]}), flush=True)
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
@@ -80,15 +83,17 @@ def _compare(measured: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
     }
 
 
-def _beside_ingest(spans_per_s: int, seconds: float) -> dict[str, Any]:
+def _beside_ingest(spans_per_s: int, seconds: float, **settings: Any) -> dict[str, Any]:
     """200 posts/s to the whole service while spans come in; how many of them really did."""
-    with tempfile.TemporaryDirectory() as folder, ServiceProcess(Path(folder)) as service:
+    with tempfile.TemporaryDirectory() as folder:
+        service = ServiceProcess(Path(folder), **settings).start()
         host, port = service.url.removeprefix("http://").split(":")
         with sending_spans(host, int(port), spans_per_s) as sent:
             time.sleep(2)  # the first requests plan their statements
             before, began = sent[0], time.perf_counter()
             tally = pace(host, int(port), _bodies(), per_second=200, clients=16, seconds=seconds)
             rate = (sent[0] - before) / (time.perf_counter() - began)
+        service.kill_for_good()
     return tally.summary() | {"spans_per_s": round(rate)}
 
 

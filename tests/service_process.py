@@ -90,6 +90,11 @@ class ServiceProcess:
         self.stop()
         self._log.close()
 
+    def kill_for_good(self) -> None:
+        """Instead of leaving the `with` block, for those who have none."""
+        self.kill()
+        self._log.close()
+
     def post(self, path: str, body: Any) -> tuple[int, Any]:
         """Status and the JSON of the answer."""
         request = urllib.request.Request(self.url + path, json.dumps(body).encode(), method="POST")

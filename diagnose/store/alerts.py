@@ -53,6 +53,9 @@ def save_enrichment(
     None leaves what is stored. An earlier *active_at* moves the start of the incident. An unknown episode is ignored.
     """
 
+    if expr is None and active_at is None and value is None:
+        return
+
     def save(cursor: duckdb.DuckDBPyConnection) -> None:
         changed = {"episode_id": episode_id, "expr": expr, "active_at": active_at, "value": value}
         for episode in fetch(cursor, SQL["enrich_episode"], changed):
