@@ -12,7 +12,7 @@ from pathlib import Path
 
 import jinja2
 
-QUIET_S = 5  # of the demo: an alert that comes later than this after the last one is another incident
+QUIET_S = 5  # of the demo: what comes later than this is another incident, and may be profiled again
 TEMPLATES = ("prometheus.yml", "alertmanager.yml", "diagnose.yaml")
 
 
@@ -107,7 +107,7 @@ def demo_values(ports: list[int], folder: Path) -> Values:
         scrape_interval="1s",
         group_interval="2s",
         quiet=f"{QUIET_S}s",
-        cooldown="1m",
+        cooldown=f"{QUIET_S}s",
         cpu_seconds=5,
         baseline_first="5s",
         baseline_seconds=5,
