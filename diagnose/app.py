@@ -72,7 +72,9 @@ class Service:
         )
         self.spool = Spool(self.store)
         self.segments = Segments(self.store)
-        self.retention = Retention(self.store, self.segments, settings.store.retention)
+        self.retention = Retention(
+            self.store, self.segments, settings.store.retention, baselines=settings.baseline.keep
+        )
         self.snapshots = Snapshots(self.store, self.segments)
         self.queries = WorkerPool(settings.sql.workers)
 

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +12,7 @@ import pytest
 from diagnose.capture.baseline import BaselineScheduler
 from diagnose.capture.locks import Turns
 from diagnose.capture.targets import TargetDirectory
+from diagnose.config import Retention as RetentionSettings
 from diagnose.config import Settings
 from diagnose.model import Capture, Trigger, new_id, utc_now
 from diagnose.pprof.codec import encode
@@ -21,7 +22,10 @@ from diagnose.store.builds import builds_of, see_build
 from diagnose.store.captures import last_round, plan_captures
 from diagnose.store.db import Store
 from diagnose.store.profiles import save_profile
+from diagnose.store.retention import Retention
+from diagnose.store.segments import Segments
 from tests.fake_upstreams import FakeServer, Reply, profile_bytes, serving
+from tests.pprof.small import cpu_profile
 
 
 @pytest.fixture
@@ -212,3 +216,40 @@ def test_of_old_healthy_profiles_the_last_of_two_builds_stay(store):
 
     assert sorted([previous[1], present[2]]) == kept_baselines(store)
     assert sorted([oldest, previous[0], *present[:2]]) == expired_baselines(store, utc_now() - timedelta(days=7))
+
+
+def test_retention_takes_healthy_profiles_at_an_age_of_their_own(store):
+    healthy(store, "aaa", age=timedelta(days=9))
+    kept = [healthy(store, "bbb", age=timedelta(days=8)), healthy(store, "ccc", age=timedelta(days=1))]
+    keeper = Retention(store, Segments(store), RetentionSettings(), baselines=timedelta(days=7), min_free_bytes=0)
+    keeper.run()
+
+    assert sorted(kept) == [row["profile_id"] for row in store.rows("SELECT profile_id FROM profiles ORDER BY 1")]
+
+
+def test_the_samples_of_kept_profiles_outlive_their_file(store):
+    at = utc_now()
+    profiles = {
+        build: save_baseline(store, replace(cpu_profile({"main.work": 10}), time_ns=time_ns, build_id=build), at)
+        for time_ns, build in enumerate(("aaa", "bbb", "ccc"), start=int(at.timestamp() * 1e9))
+    }
+    Segments(store).move()
+    Retention(store, Segments(store), RetentionSettings(), min_free_bytes=0).run(at + timedelta(days=31))
+
+    left = store.rows("SELECT DISTINCT profile_id FROM profile_samples ORDER BY profile_id")
+    assert sorted([profiles["bbb"], profiles["ccc"]]) == [row["profile_id"] for row in left]
+
+
+def save_baseline(store: Store, profile: Profile, at: datetime) -> str:
+    """A healthy CPU profile with samples; its id."""
+    capture_id = new_id("cap")
+    stored = save_profile(
+        store, profile, encode(profile), service="checkout", instance="c-1", kind="cpu", basis="interval",
+        capture_id=capture_id,
+    )  # fmt: skip
+    requested_at = at + timedelta(microseconds=int(profile.build_id, 16))
+    capture = Capture(
+        capture_id, None, "checkout", "checkout", "c-1", "cpu", "first", "baseline", "done", "", requested_at
+    )  # fmt: skip
+    plan_captures(store, [replace(capture, profile_id=stored.profile_id)])
+    return stored.profile_id

@@ -1,7 +1,7 @@
 """
 Healthy profiles: how long they stay, which is not as long as those of incidents, apart from the last ones of a build.
 
-Retention asks both functions; nothing here deletes.
+Retention asks; nothing here deletes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,10 @@ from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
 
 SQL = load_queries("baselines")
+# A condition on a row `old` of a file of samples: that it belongs to a profile of `kept_baselines`.
+KEPT_SAMPLES = "old.profile_no IN (SELECT profile_no FROM telemetry.profile WHERE profile_id IN ($kept))".replace(
+    "$kept", SQL["kept_baselines"].rstrip().rstrip(";")
+)
 
 
 def kept_baselines(store: Store) -> list[str]:

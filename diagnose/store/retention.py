@@ -12,7 +12,7 @@ import shutil
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import duckdb
@@ -20,6 +20,8 @@ import duckdb
 from diagnose.config import Retention as RetentionSettings
 from diagnose.errors import StoreError
 from diagnose.model import utc_now
+from diagnose.store.artefacts import forget_artefacts
+from diagnose.store.baselines import KEPT_SAMPLES, expired_baselines
 from diagnose.store.db import Store
 from diagnose.store.manifest import TABLES, Segment
 from diagnose.store.queries import load_queries
@@ -47,9 +49,17 @@ class Retention:
     """`start` runs every ten minutes in a thread of its own until `stop`; `run` may be called at any time."""
 
     def __init__(
-        self, store: Store, segments: Segments, settings: RetentionSettings, *, min_free_bytes: int = MIN_FREE_BYTES
+        self,
+        store: Store,
+        segments: Segments,
+        settings: RetentionSettings,
+        *,
+        baselines: timedelta | None = None,
+        min_free_bytes: int = MIN_FREE_BYTES,
     ) -> None:
+        """*baselines*: age at which healthy profiles go; None as other profiles."""
         self.settings = settings
+        self.baselines = baselines
         self._store = store
         self._segments = segments
         self._min_free_bytes = min_free_bytes
@@ -69,6 +79,7 @@ class Retention:
             gone = [*old, *too_much, *self._pinned_too_long(now)]
             self._segments.drop([each for each in gone if each.pinned])
             self._forget_traces(now)
+            self._remove_old_baselines(now)
             profiles = self._remove_profiles(now) if any(each.table == "sample" for each in gone) else 0
             removed = Removed(len(gone), rows, profiles, len(incidents), self.used_bytes())
             log.info("retention", files=removed.files, pinned_rows=removed.pinned_rows, bytes=removed.bytes)
@@ -112,7 +123,8 @@ class Retention:
         for table in TABLES:
             group = [each for each in old if each.table == table.name]
             if group:
-                rows += self._segments.keep_only(group, QUERIES[f"keep_{table.name}"])
+                kept = QUERIES[f"keep_{table.name}"]
+                rows += self._segments.keep_only(group, f"{kept} OR {KEPT_SAMPLES}" if table.name == "sample" else kept)
         return rows
 
     def _pinned_too_long(self, now: datetime) -> list[Segment]:
@@ -139,6 +151,14 @@ class Retention:
         baselines = {"before": before, "profiles": self._column("all_profiles", "profile_id")}
         self._store.control.run(lambda cursor: cursor.execute(QUERIES["remove_baselines"], baselines), wait_s=30.0)
         return count
+
+    def _remove_old_baselines(self, now: datetime) -> None:
+        """Healthy profiles, and files that captures brought; the samples go with the files they are in."""
+        forget_artefacts(self._store, now - self.settings.profiles)
+        old = expired_baselines(self._store, now - self.baselines) if self.baselines else []
+        if old:
+            remove = "DELETE FROM telemetry.profile WHERE profile_id IN (SELECT unnest($old::VARCHAR[]))"
+            self._store.telemetry.run(lambda cursor: cursor.execute(remove, {"old": old}), wait_s=60.0)
 
     # --- incidents ----------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ WITH healthy AS (
   SELECT
     profile.profile_id, profile.service_name, profile.service_instance_id, profile.build_id, profile.kind,
     profile.basis, capture.requested_at
-  FROM capture JOIN profile ON profile.capture_id = capture.capture_id OR profile.profile_id = capture.profile_id
+  FROM control.capture JOIN telemetry.profile ON profile.capture_id = capture.capture_id OR profile.profile_id = capture.profile_id
   WHERE capture."trigger" IN ('baseline', 'resolved') AND capture.status = 'done'
 ), builds AS (
   SELECT service_name, build_id FROM healthy GROUP BY service_name, build_id
@@ -23,7 +23,7 @@ ORDER BY profile_id;
 -- name: old_baselines
 -- Healthy profiles from before $before that no finding names as evidence.
 SELECT DISTINCT profile.profile_id
-FROM profile JOIN capture ON profile.capture_id = capture.capture_id OR profile.profile_id = capture.profile_id
+FROM telemetry.profile JOIN control.capture ON profile.capture_id = capture.capture_id OR profile.profile_id = capture.profile_id
 WHERE capture."trigger" = 'baseline' AND profile.started_at < $before
-  AND profile.profile_id NOT IN (SELECT unnest(evidence) FROM finding)
+  AND profile.profile_id NOT IN (SELECT unnest(evidence) FROM control.finding)
 ORDER BY profile.profile_id;
