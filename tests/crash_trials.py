@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import multiprocessing
 import random
+import signal
 import time
 from datetime import UTC, datetime, timedelta
 from multiprocessing.connection import Connection
@@ -68,6 +69,7 @@ def kill_while(path: Path, step: str, chance: random.Random, known: set[int]) ->
     time.sleep(chance.uniform(0, MOST_S))
     process.kill()
     process.join()
+    assert process.exitcode == -signal.SIGKILL, "it ended by itself"
     acknowledged = known | set(_all(receiver))
     began_s = time.monotonic()
     with Store.open(path) as store:
@@ -153,6 +155,7 @@ def kill_while_migrating(path: Path, versions: dict[str, int], chance: random.Ra
     time.sleep(chance.uniform(0, MOST_S / 2))
     process.kill()
     process.join()
+    assert process.exitcode in (0, -signal.SIGKILL)
     with Store.open(path) as store:
         check_migrated(store)
 
