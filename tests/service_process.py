@@ -72,6 +72,12 @@ class ServiceProcess:
         assert self._process is not None
         self._process.send_signal(signal.SIGHUP)
 
+    def cpu_s(self) -> float:
+        """What the process has used so far, in all its threads."""
+        assert self._process is not None
+        used = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(used[11]) + int(used[12])) / os.sysconf("SC_CLK_TCK")
+
     def log(self) -> str:
         return (self.folder / "service.log").read_text()
 
