@@ -54,7 +54,7 @@ def test_a_profile_comes_parsed_with_its_bytes_and_times(process, connection):
     fetched = fetch(connection, GOROUTINE)
 
     assert profile_bytes("leak-goroutine") == fetched.body
-    assert "goroutine" == fetched.profile.sample_types[0].type
+    assert "goroutine" == fetched.profile.value_types[0].type
     assert fetched.started_at <= fetched.ended_at
     assert 0 < fetched.took_s < 5
     assert {} == process.asked[0].query
@@ -223,7 +223,7 @@ def test_polled_snapshots_become_one_profile(process, connection):
     polled = poll(connection, seconds=10, pause=lambda _: next(pauses))
 
     assert (3, "", 3 * len(profile_bytes("leak-goroutine"))) == (polled.snapshots, polled.ended_by, polled.bytes)
-    assert ["samples", "wall"] == [each.type for each in polled.wall.profile.sample_types]
+    assert ["samples", "wall"] == [each.type for each in polled.wall.profile.value_types]
 
 
 def test_polling_ends_with_its_time(connection):

@@ -14,12 +14,11 @@ from __future__ import annotations
 from diagnose.capture.fetch import Fetched
 from diagnose.capture.ledger import Ledger, Step
 from diagnose.capture.wall import Polled
-from diagnose.errors import CaptureError
+from diagnose.errors import CaptureError, DecodeError
 from diagnose.kinds import PROFILE_KINDS, Basis, ProfileKind
 from diagnose.model import Target, utc_now
-from diagnose.pprof.codec import encode
-from diagnose.pprof.profile import Profile
-from diagnose.pprof.subtract import subtract
+from diagnose.pprof.parse import Parsed
+from diagnose.pprof.pool import SHARED as PARSERS
 from diagnose.store.artefacts import save_artefact
 from diagnose.store.builds import see_build
 from diagnose.store.db import Store
@@ -35,7 +34,7 @@ class Evidence:
         self._store = store
         self._target = target
         self._ledger = ledger
-        self._first: dict[str, Profile] = {}
+        self._first: dict[str, Fetched] = {}
 
     def keep(self, step: Step, fetched: Fetched, reason: str = "") -> None:
         """Store one fetched profile; its row is `done` after the commit."""
@@ -43,16 +42,16 @@ class Evidence:
         kind = PROFILE_KINDS[name]
         if phase == "first":
             if not self._first:
-                self._note_build(fetched.profile)
-            self._first[name] = fetched.profile
+                self._note_build(fetched.profile.build_id)
+            self._first[name] = fetched
         if phase == "again" and kind.grows:
             self._keep_growth(step, kind, fetched)
             return
-        reason = reason or ("" if fetched.profile.samples else kind.when_empty)
+        reason = reason or (kind.when_empty if fetched.profile.is_empty else "")
         self._done(step, fetched.profile, fetched.body, kind.basis, reason)
 
-    def _note_build(self, profile: Profile) -> None:
-        see_build(self._store, self._target.service, self._target.instance, profile.build_id, utc_now())
+    def _note_build(self, build_id: str) -> None:
+        see_build(self._store, self._target.service, self._target.instance, build_id, utc_now())
 
     def _keep_growth(self, step: Step, kind: ProfileKind, fetched: Fetched) -> None:
         first = self._first.get(kind.name)
@@ -61,21 +60,20 @@ class Evidence:
             self._done(step, fetched.profile, fetched.body, kind.basis, reason)
             return
         try:
-            growth = grown(first, fetched.profile)
+            growth, body = grown(first.body, fetched.body)
         except CaptureError as err:
             self._ledger.failed(step, err)
             return
-        body = encode(growth)
         if kind.basis == "snapshot":
             self._save(step, growth, body, "interval")
-            reason = "" if growth.samples else NO_COLLECTION
+            reason = NO_COLLECTION if growth.is_empty else ""
             self._done(step, fetched.profile, fetched.body, kind.basis, reason)
         else:
-            self._done(step, growth, body, "interval", "" if growth.samples else "nothing new in that time")
+            self._done(step, growth, body, "interval", "nothing new in that time" if growth.is_empty else "")
 
     def keep_wall(self, step: Step, polled: Polled) -> None:
-        profile = polled.wall.profile
-        self._done(step, profile, encode(profile), "interval", str(polled), size_bytes=polled.bytes)
+        wall = polled.wall
+        self._done(step, wall.profile, wall.body, "interval", str(polled), size_bytes=polled.bytes)
 
     def keep_trace(self, step: Step, body: bytes) -> None:
         """An execution trace is a file beside the database."""
@@ -83,13 +81,13 @@ class Evidence:
         self._ledger.done(step, profile_id=None, size_bytes=len(body), reason=f"kept as {file.parent.name}/{file.name}")
 
     def _done(
-        self, step: Step, profile: Profile, body: bytes, basis: Basis, reason: str, *, size_bytes: int | None = None
+        self, step: Step, profile: Parsed, body: bytes, basis: Basis, reason: str, *, size_bytes: int | None = None
     ) -> None:
         profile_id = self._save(step, profile, body, basis)
         size = len(body) if size_bytes is None else size_bytes
         self._ledger.done(step, profile_id=profile_id, size_bytes=size, reason=reason)
 
-    def _save(self, step: Step, profile: Profile, body: bytes, basis: Basis) -> str:
+    def _save(self, step: Step, profile: Parsed, body: bytes, basis: Basis) -> str:
         stored = save_profile(
             self._store,
             profile,
@@ -103,17 +101,17 @@ class Evidence:
         return stored.profile_id
 
 
-def grown(first: Profile, again: Profile) -> Profile:
+def grown(first: bytes, again: bytes) -> tuple[Parsed, bytes]:
     """
-    What happened between two snapshots of one process.
+    What happened between two snapshots of one process, and the same as a pprof file.
 
     Raises CaptureError when the sums have become smaller: then another process answers at that address.
     """
     try:
-        growth = subtract(again, first)
-    except ValueError as err:
+        growth, body = PARSERS.subtract(again, first)
+    except DecodeError as err:
         raise CaptureError(f"the two snapshots do not belong together: {err}") from err
-    for value_type in growth.sample_types:
-        if not value_type.type.startswith("inuse") and growth.total(value_type.type) < 0:
+    for value_type, total in zip(growth.value_types, growth.totals, strict=True):
+        if not value_type.type.startswith("inuse") and total < 0:
             raise CaptureError("the process restarted between the two snapshots")
-    return growth
+    return growth, body

@@ -25,8 +25,8 @@ from diagnose.credentials import request_headers, tls_context
 from diagnose.errors import CaptureError, DecodeError
 from diagnose.kinds import PROFILE_KINDS, ProfileKind
 from diagnose.model import Target, utc_now
-from diagnose.pprof.codec import decode
-from diagnose.pprof.profile import Profile
+from diagnose.pprof.parse import Parsed
+from diagnose.pprof.pool import SHARED as PARSERS
 
 Own = TypeVar("Own")
 
@@ -69,7 +69,7 @@ LIMITS = Limits()
 class Fetched:
     """A profile with the bytes it came as. `took_s` is without the time to connect."""
 
-    profile: Profile
+    profile: Parsed
     body: bytes
     started_at: datetime
     ended_at: datetime
@@ -306,12 +306,12 @@ def fetch_trace(connection: Connection, *, seconds: int) -> bytes:
     return answer.body
 
 
-def _decoded(body: bytes, kind: ProfileKind, limits: Limits) -> Profile:
+def _decoded(body: bytes, kind: ProfileKind, limits: Limits) -> Parsed:
     try:
-        profile = decode(body, max_inflated_bytes=limits.inflated_bytes)
+        profile = PARSERS.parse(body, max_inflated_bytes=limits.inflated_bytes)
     except DecodeError as err:
         raise CaptureError(f"what the target sent is no usable profile: {err}", http_status=200) from err
-    names = [value_type.type for value_type in profile.sample_types]
+    names = [value_type.type for value_type in profile.value_types]
     if kind.name != "wall" and kind.default_type not in names:
         raise CaptureError(f"not a {kind.name} profile: it has {', '.join(names)}", http_status=200)
     return profile

@@ -37,7 +37,6 @@ from diagnose.capture.wall import BUSY_COST, COST, TOO_SLOW_S, is_cheap, poll, t
 from diagnose.errors import CaptureError, DiagnoseError
 from diagnose.kinds import PROFILE_KINDS
 from diagnose.model import Capture, Target
-from diagnose.pprof.profile import Profile
 from diagnose.store.db import Store
 from diagnose.telemetry import FAILURES, get_logger
 
@@ -115,12 +114,7 @@ def cpu_seconds(asked: int, *, busy: bool) -> int:
 
 def is_busy(snapshot: Fetched) -> bool:
     """Whether a goroutine snapshot comes from a process that is short of CPU."""
-    return snapshot.took_s > BUSY_S or not_run_yet(snapshot.profile) >= MANY_NOT_RUN
-
-
-def not_run_yet(goroutines: Profile) -> int:
-    """How many goroutines have no stack: they were started and wait for a processor."""
-    return sum(sample.values[0] for sample in goroutines.samples if not sample.frames)
+    return snapshot.took_s > BUSY_S or snapshot.profile.without_frames >= MANY_NOT_RUN
 
 
 class _Round:

@@ -16,8 +16,8 @@ from statistics import median
 from diagnose.capture.fetch import Connection, fetch
 from diagnose.errors import CaptureError
 from diagnose.kinds import PROFILE_KINDS
-from diagnose.pprof.profile import Profile
-from diagnose.pprof.wall import WallProfile, combine
+from diagnose.pprof.pool import SHARED as PARSERS
+from diagnose.pprof.pool import Wall
 
 MIN_INTERVAL_S = 0.1
 COST = 50  # an interval is at least this many times what a snapshot takes
@@ -31,7 +31,7 @@ TOO_SLOW = "a goroutine snapshot took"
 class Polled:
     """`cost_s`: what all snapshots took together. `ended_by`: why it was over before its time, or empty."""
 
-    wall: WallProfile
+    wall: Wall
     snapshots: int
     took_s: float
     cost_s: float
@@ -90,7 +90,7 @@ class _Snapshots:
     """What was taken so far. Times come from the monotonic clock, so that they rise whatever happens to the other."""
 
     def __init__(self) -> None:
-        self.taken: list[tuple[int, Profile]] = []
+        self.taken: list[tuple[int, bytes]] = []
         self.costs_s: list[float] = []
         self._bytes = 0
         self._began_s, self._began_ns = time.monotonic(), time.time_ns()
@@ -101,14 +101,14 @@ class _Snapshots:
     def take(self, connection: Connection) -> float:
         """One more; returns the seconds it took."""
         fetched = fetch(connection, PROFILE_KINDS["goroutine"])
-        self.taken.append((self._began_ns + int(self.age_s() * 1e9), fetched.profile))
+        self.taken.append((self._began_ns + int(self.age_s() * 1e9), fetched.body))
         self.costs_s.append(fetched.took_s)
         self._bytes += len(fetched.body)
         return fetched.took_s
 
     def combined(self, ended_by: str) -> Polled:
         return Polled(
-            wall=combine(self.taken),
+            wall=PARSERS.combine(self.taken),
             snapshots=len(self.taken),
             took_s=self.age_s(),
             cost_s=sum(self.costs_s),

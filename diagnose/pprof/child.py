@@ -119,9 +119,10 @@ def unpack(parts: Sequence[bytes]) -> Parsed:
     """The opposite of `pack`, on the same memory."""
     head = json.loads(parts[0])
     tables = {name: pa.ipc.open_stream(part).read_all() for name, part in zip(TABLES, parts[1:], strict=False)}
-    known = {field.name: head[field.name] for field in fields(Parsed) if field.name not in ("columns", "value_types")}
-    value_types = tuple(ValueType(**each) for each in head["value_types"])
-    return Parsed(value_types=value_types, columns=ProfileColumns(**tables), **known)
+    known = {field.name: head[field.name] for field in fields(Parsed) if field.name != "columns"}
+    known["value_types"] = tuple(ValueType(**each) for each in head["value_types"])
+    known["totals"] = tuple(head["totals"])
+    return Parsed(columns=ProfileColumns(**tables), **known)
 
 
 def write_message(stream: IO[bytes], parts: Sequence[bytes]) -> None:

@@ -21,10 +21,16 @@ from diagnose.pprof.wire import Wire, read_wire
 
 @dataclass(frozen=True)
 class Parsed:
-    """One profile, ready to be stored. `default_value` is a position in `value_types`; `kind` is a guess."""
+    """
+    One profile, ready to be stored. `default_value` is a position in `value_types`; `totals` are the sums over all
+    samples, one for each of these; `without_frames` is the first one over the samples without any frame; `kind` is a
+    guess.
+    """
 
     kind: str
     value_types: tuple[ValueType, ...]
+    totals: tuple[int, ...]
+    without_frames: int
     default_value: int
     period: int
     time_ns: int
@@ -32,6 +38,10 @@ class Parsed:
     binary: str
     build_id: str
     columns: ProfileColumns
+
+    @property
+    def is_empty(self) -> bool:
+        return bool(self.columns.samples.num_rows == 0)
 
 
 def parse(body: bytes, *, max_inflated_bytes: int = MAX_INFLATED_BYTES) -> Parsed:
@@ -54,6 +64,8 @@ def _parsed(raw: bytes) -> Parsed:
     return Parsed(
         kind=kind_of(wire.value_types, lambda: _all_give_back_locks(columns)),
         value_types=wire.value_types,
+        totals=tuple(wire.values.sum(axis=0).tolist()),
+        without_frames=int(wire.values[np.diff(wire.ends) == 0, 0].sum()),
         default_value=_default_value(wire),
         period=wire.head.period,
         time_ns=wire.head.time_ns,

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import IO, Any, Self, cast
+from typing import IO, Any, NamedTuple, Self, cast
 
 from diagnose.errors import DecodeError, StoreBusy
 from diagnose.pprof.child import READY, read_message, unpack, write_message
@@ -49,6 +49,14 @@ class Limits:
     wall_s: float = WALL_S
 
 
+class Wall(NamedTuple):
+    """A wall-clock profile (pprof/wall.py), the same as a pprof file, and the observations left out of it."""
+
+    profile: Parsed
+    body: bytes
+    left_out: int
+
+
 class ParserPool:
     """
     At most *size* children, started when they are needed and kept. Safe from many threads; `close` it at the end.
@@ -63,24 +71,21 @@ class ParserPool:
         for _ in range(size):
             self._slots.put(None)
 
-    def parse(self, body: bytes) -> Parsed:
+    def parse(self, body: bytes, *, max_inflated_bytes: int | None = None) -> Parsed:
         """One profile, gzipped or plain."""
-        return unpack(self._ask({"operation": "parse"}, [body]))
+        most = {} if max_inflated_bytes is None else {"max_inflated_bytes": max_inflated_bytes}
+        return unpack(self._ask({"operation": "parse", **most}, [body]))
 
     def subtract(self, after: bytes, before: bytes) -> tuple[Parsed, bytes]:
         """(what happened between two snapshots of one process, the same as a pprof file): see pprof/subtract.py."""
         *parts, body = self._ask({"operation": "subtract"}, [after, before])
         return unpack(parts), body
 
-    def combine(self, snapshots: Sequence[tuple[int, bytes]]) -> tuple[Parsed, bytes, int]:
-        """
-        (the wall-clock profile out of goroutine snapshots, the same as a pprof file, observations left out): wall.py.
-
-        *snapshots* are (Unix ns, file) pairs in the order they were taken.
-        """
+    def combine(self, snapshots: Sequence[tuple[int, bytes]]) -> Wall:
+        """The wall-clock profile out of goroutine snapshots: (Unix ns, file) pairs in the order they were taken."""
         asked = {"operation": "combine", "taken_ns": [taken_ns for taken_ns, _ in snapshots]}
         *parts, body = self._ask(asked, [snapshot for _, snapshot in snapshots])
-        return unpack(parts), body, json.loads(parts[0])["left_out"]
+        return Wall(unpack(parts), body, json.loads(parts[0])["left_out"])
 
     def warm(self) -> None:
         """Start one child, so that the first file need not wait for that."""
@@ -105,7 +110,7 @@ class ParserPool:
         self.close()
 
     def _ask(self, asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes]:
-        head = json.dumps(asked | {"max_inflated_bytes": self._limits.inflated_bytes}).encode()
+        head = json.dumps({"max_inflated_bytes": self._limits.inflated_bytes} | asked).encode()
         with self._child() as child:
             answer = child.ask([head, *bodies])
         said = json.loads(answer[0])
