@@ -58,6 +58,8 @@ class Values:
     group_interval: str
     quiet: str
     cooldown: str
+    rounds_per_hour: int
+    seconds_per_hour: int
     cpu_seconds: int
     baseline_first: str
     baseline_seconds: int
@@ -108,6 +110,8 @@ def demo_values(ports: list[int], folder: Path) -> Values:
         group_interval="2s",
         quiet=f"{QUIET_S}s",
         cooldown=f"{QUIET_S}s",
+        rounds_per_hour=100,
+        seconds_per_hour=3600,
         cpu_seconds=5,
         baseline_first="5s",
         baseline_seconds=5,
@@ -135,6 +139,8 @@ def compose_values() -> Values:
         group_interval="30s",
         quiet="15m",
         cooldown="10m",
+        rounds_per_hour=6,
+        seconds_per_hour=300,
         cpu_seconds=10,
         baseline_first="60s",
         baseline_seconds=5,
