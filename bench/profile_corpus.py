@@ -142,3 +142,65 @@ class _Spans:
         }
         for key, text in labels.items():
             sample.label.add(key=program.string(key), str=program.string(text))
+
+
+BOMBS = {
+    "300 MB of zeros": lambda: gzip.compress(bytes(300 * 2**20), 1),
+    "40 million value types": lambda: gzip.compress(bytes([0x0A, 0]) * (40 * 2**20), 1),
+    "20 million samples": lambda: gzip.compress(bytes([0x12, 0]) * (20 * 2**20), 1),
+    "one stack of 10 million locations": lambda: gzip.compress(_deep_stack(10 * 2**20), 1),
+    "200 million frames in 20,000 samples": lambda: gzip.compress(_wide_locations(10_000, 20_000)),
+    "a gzip in a gzip in a gzip": lambda: gzip.compress(gzip.compress(gzip.compress(bytes(64 * 2**20), 1))),
+}
+
+
+def _deep_stack(depth: int) -> bytes:
+    profile = _one_function()
+    profile.sample.add(value=[1]).location_id.extend([1] * depth)
+    return profile.SerializeToString()
+
+
+def _wide_locations(lines: int, samples: int) -> bytes:
+    """Each sample has one location, and that has very many inlined functions."""
+    profile = _one_function()
+    for number in range(lines):
+        profile.location[0].line.add(function_id=1, line=number)
+    for number in range(samples):
+        profile.location.add(id=number + 2).line.add(function_id=1, line=number)
+        profile.sample.add(value=[1]).location_id.extend([1, number + 2])
+    return profile.SerializeToString()
+
+
+def _one_function() -> pb.Profile:
+    profile = pb.Profile(string_table=[b"", b"samples", b"count", b"main.main"])
+    profile.sample_type.add(type=1, unit=2)
+    profile.function.add(id=1, name=3)
+    profile.location.add(id=1).line.add(function_id=1)
+    return profile
+
+
+def mutated(body: bytes, chance: random.Random) -> bytes:
+    """A damaged copy of a gzipped profile: some bytes changed, removed, repeated, or the file cut off."""
+    if chance.random() < 0.1:
+        return _damaged(body, chance)  # the gzip itself
+    return gzip.compress(_damaged(gzip.decompress(body), chance), 1)
+
+
+def _damaged(data: bytes, chance: random.Random) -> bytes:
+    damaged = bytearray(data)
+    for _ in range(chance.choice((1, 1, 2, 4, 16))):
+        at = chance.randrange(len(damaged))
+        kind = chance.randrange(5)
+        if kind == 0:
+            damaged[at] ^= 1 << chance.randrange(8)
+        elif kind == 1:
+            damaged[at] = chance.choice((0, 1, 0x7F, 0x80, 0xFF))
+        elif kind == 2:
+            del damaged[at : at + chance.randint(1, 20)]
+        elif kind == 3:
+            damaged[at:at] = damaged[at : at + chance.randint(1, 40)]
+        else:
+            damaged[at:at] = chance.randbytes(chance.randint(1, 10))
+        if not damaged:
+            return b"\0"
+    return bytes(damaged[: chance.randrange(len(damaged))] if chance.random() < 0.05 else damaged)

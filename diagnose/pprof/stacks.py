@@ -20,6 +20,8 @@ from diagnose.pprof.wire import Lines, Texts, Wire
 
 MAX_FRAMES = 32_000_000  # of all stacks together: 200,000 samples of a deep Go program have 11 million
 
+MAX_DEPTH = 65_536  # Go keeps 128 frames, what unwinds recursion in other languages some thousand
+
 
 @dataclass(frozen=True)
 class Functions:
@@ -80,7 +82,7 @@ def read_frames(lines: Lines, functions: Functions) -> Frames:
 def read_stacks(wire: Wire, frames: Frames) -> Stacks:
     """
     Labels split one stack into many samples, so equal lists of locations are found first, and only one of each is
-    spelled out. Raises DecodeError when that takes more than MAX_FRAMES.
+    spelled out. Raises DecodeError when that takes more than MAX_FRAMES, or one is deeper than MAX_DEPTH.
     """
     of_sample, first = dense(_hashes(wire.locations.astype(np.uint64), wire.ends))
     places, ends = slices(wire.ends, first)
@@ -90,6 +92,8 @@ def read_stacks(wire: Wire, frames: Frames) -> Stacks:
         raise DecodeError(f"the stacks have more than {MAX_FRAMES} frames in all", field="sample")
     places, line_ends = slices(wire.lines.ends, locations)
     flat, ends = frames.of_line[places], line_ends[ends]
+    if len(ends) > 1 and np.diff(ends).max() > MAX_DEPTH:
+        raise DecodeError(f"a stack has more than {MAX_DEPTH} frames", field="sample")
     ids = as_ids(_hashes(frames.ids[flat], ends))
     of_list, first = dense(ids)
     if len(first) < len(ids):
