@@ -60,8 +60,7 @@ def reader(narrator: Narrator, tmp_path_factory: pytest.TempPathFactory) -> Path
     """Where the reader of the tutorial stands: a folder with .venv, the settings and a demo-out to be filled."""
     folder = tmp_path_factory.mktemp("reader")
     (folder / "demo-out").mkdir()
-    (folder / ".venv").mkdir()
-    (folder / ".venv/bin").symlink_to(Path(sys.executable).parent)
+    (folder / ".venv").symlink_to(sys.prefix)
     (folder / "diagnose.yaml").symlink_to(narrator.stack.folder / "diagnose.yaml")
     return folder
 
