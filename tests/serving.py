@@ -138,13 +138,13 @@ class Serving:
 
 
 @contextmanager
-def serving(store: Store, settings: Settings | None = None) -> Iterator[Serving]:
-    """On a free loopback port, whatever *settings* say about that."""
+def serving(store: Store, settings: Settings | None = None, **limits: float) -> Iterator[Serving]:
+    """On a free loopback port, whatever *settings* say about that; *limits* are those of HttpServer."""
     chosen = settings or Settings(sql=SqlSettings(workers=1))
     server_settings = chosen.server.model_copy(update={"listen": "127.0.0.1:0"})
     chosen = chosen.model_copy(update={"server": server_settings})
     service = SmallService(store, chosen)
-    server = HttpServer(create_app(service, chosen), chosen)
+    server = HttpServer(create_app(service, chosen), chosen, **limits)
     server.start()
     try:
         yield Serving(service, server)

@@ -4,7 +4,8 @@ HTTP in and out; no logic.
     ingest     alerts, OTLP, profiles            api, captures, profiles, sql    the JSON API
     pages      what people look at               health                /healthz, /readyz, /metrics
     security   who may ask what                  bodies                request bodies under a cap
-    errors     what was raised → an answer       server                the listener
+    errors     what was raised → an answer       server, connections   the listener
+    lanes      how many of a kind at once
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from diagnose.web.captures import captures
 from diagnose.web.context import EXTENSION, Context
 from diagnose.web.health import health
 from diagnose.web.ingest import ingest
+from diagnose.web.lanes import Lanes
 from diagnose.web.pages import pages
 from diagnose.web.profiles import profiles
 from diagnose.web.security import Guard
@@ -35,6 +37,7 @@ def create_app(service: Service, settings: Settings) -> Flask:
     app.jinja_options = {"autoescape": True, "trim_blocks": True, "undefined": StrictUndefined}
     app.extensions[EXTENSION] = Context.of(service)
     Guard(settings).register(app)
+    Lanes().register(app)
     errors.register(app)
     for blueprint in (ingest, api, captures, profiles, sql, upkeep, health, pages):
         app.register_blueprint(blueprint)

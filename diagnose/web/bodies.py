@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 from cheroot.errors import MaxSizeExceeded
 from flask import Request, g
@@ -15,6 +15,9 @@ from diagnose.errors import DecodeError
 STEP_BYTES = 262_144
 DISCARDED_BYTES = 4 * 1024 * 1024  # read off and forgotten, so that the sender sees our answer and not a reset
 GZIP = 16 + zlib.MAX_WBITS
+DEADLINE = "diagnose.deadline"  # in the WSGI environment: seconds → context in which reading must come to its end
+BODY_S = 120.0
+DISCARD_S = 1.0
 
 
 def read_body(request: Request, limit_bytes: int, *, as_sent: str = "") -> bytes:
@@ -40,13 +43,20 @@ def read_body(request: Request, limit_bytes: int, *, as_sent: str = "") -> bytes
         raise _too_large(limit_bytes)
     pieces = _received(request, limit_bytes)
     body = bytearray()
-    for piece in _inflated(pieces) if encoding == "gzip" else pieces:
-        body += piece
-        if len(body) > limit_bytes:
-            raise _too_large(limit_bytes)
+    with _within(request, BODY_S):
+        for piece in _inflated(pieces) if encoding == "gzip" else pieces:
+            body += piece
+            if len(body) > limit_bytes:
+                raise _too_large(limit_bytes)
     whole = bytes(body)
     g.body = whole
     return whole
+
+
+def _within(request: Request, seconds: float) -> AbstractContextManager[None]:
+    """After that the socket is shut for reading, so that a client that drips keeps no thread."""
+    within = request.environ.get(DEADLINE)
+    return within(seconds) if within else nullcontext()
 
 
 def _too_large(limit_bytes: int) -> RequestEntityTooLarge:
@@ -103,7 +113,7 @@ def discard_rest(request: Request) -> bool:
     if g.get("body_broken"):
         return False
     left = DISCARDED_BYTES
-    with suppress(OSError, ValueError, MaxSizeExceeded):
+    with suppress(OSError, ValueError, MaxSizeExceeded), _within(request, DISCARD_S):
         while left > 0:
             piece = request.stream.read(min(STEP_BYTES, left))
             if not piece:

@@ -26,15 +26,22 @@ class Slots:
         self._name = name
         self._free = threading.BoundedSemaphore(count)
 
-    @contextmanager
-    def one(self) -> Iterator[None]:
+    def take(self) -> None:
         """Raises StoreBusy when all are taken."""
         if not self._free.acquire(blocking=False):
             raise StoreBusy(f"too many {self._name} at once")
+
+    def give_back(self) -> None:
+        self._free.release()
+
+    @contextmanager
+    def one(self) -> Iterator[None]:
+        """Raises StoreBusy when all are taken."""
+        self.take()
         try:
             yield
         finally:
-            self._free.release()
+            self.give_back()
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,21 @@ import errno
 import socket
 import ssl
 import threading
+from functools import partial
 from typing import Any
 
 from cheroot import wsgi
-from cheroot.ssl.builtin import BuiltinSSLAdapter
 from flask import Flask
 
 from diagnose.config import Settings, TlsServer
 from diagnose.config.values import split_address
 from diagnose.errors import ConfigError, Mistake
 from diagnose.telemetry import get_logger
+from diagnose.web.bodies import DEADLINE
+from diagnose.web.connections import HEADERS_S, Deadlines, Server, TlsAdapter
+from diagnose.web.lanes import THREADS
 
 log = get_logger(__name__)
-THREADS = 16
 KEPT_CONNECTIONS = 512
 BACKLOG = 128
 HEADER_BYTES = 65_536
@@ -35,7 +37,13 @@ class _Gateway(wsgi.Gateway_10):
         if self.req.chunked_read:
             self.req.rfile.maxlen = self.req.server.chunked_limit_bytes
         environ: dict[str, Any] = super().get_environ()  # type: ignore[no-untyped-call]
-        return {**environ, "wsgi.input_terminated": True, CLIENT: self.req.conn.socket.fileno()}
+        connection = self.req.conn.socket
+        return {
+            **environ,
+            "wsgi.input_terminated": True,
+            CLIENT: connection.fileno(),
+            DEADLINE: partial(self.req.server.deadlines.within, connection),
+        }
 
     def start_response(self, status: str, headers: list[tuple[str, str]], exc_info: Any = None) -> Any:
         if ("Connection", "close") in headers:
@@ -43,7 +51,7 @@ class _Gateway(wsgi.Gateway_10):
         return super().start_response(status, headers, exc_info)
 
 
-class _Server(wsgi.Server):
+class _Server(Server):
     max_request_header_size = HEADER_BYTES
     keep_alive_conn_limit = KEPT_CONNECTIONS
     expiration_interval = 0.1  # seconds; also how long `stop` may wait for nothing
@@ -69,7 +77,8 @@ class _Server(wsgi.Server):
 class HttpServer:
     """`start` binds and returns; `stop` lets running requests end. The address is the one really bound."""
 
-    def __init__(self, app: Flask, settings: Settings) -> None:
+    def __init__(self, app: Flask, settings: Settings, *, headers_s: float = HEADERS_S) -> None:
+        """*headers_s*: how long all headers of a request may take."""
         self.app = app
         self._listen = settings.server.listen
         self._server = _Server(
@@ -83,6 +92,8 @@ class HttpServer:
             shutdown_timeout=SHUTDOWN_S,
         )
         self._server.gateway = _Gateway
+        self._server.deadlines = Deadlines()
+        self._server.headers_s = headers_s
         largest = max(settings.ingest.max_body_bytes, settings.ingest.webhook_max_bytes)
         self._server.chunked_limit_bytes = largest * CHUNK_OVERHEAD
         self._server.ssl_adapter = _tls(settings.server.tls)
@@ -104,11 +115,13 @@ class HttpServer:
             self._server.prepare()
         except OSError as err:
             raise ConfigError([Mistake("server.listen", self._why(err))]) from err
+        self._server.deadlines.start()
         self._thread.start()
 
     def stop(self) -> None:
         """No new requests; running ones may end. Calling it twice, or before `start`, is harmless."""
         self._server.stop()
+        self._server.deadlines.stop()
         if self._thread.is_alive():
             self._thread.join(SHUTDOWN_S)
 
@@ -118,11 +131,11 @@ class HttpServer:
         return f"cannot listen on {self._listen}: {err}"
 
 
-def _tls(settings: TlsServer) -> BuiltinSSLAdapter | None:
+def _tls(settings: TlsServer) -> TlsAdapter | None:
     if settings.cert_file is None or settings.key_file is None:
         return None
     try:
-        adapter = BuiltinSSLAdapter(str(settings.cert_file), str(settings.key_file))
+        adapter = TlsAdapter(str(settings.cert_file), str(settings.key_file))
         if settings.client_ca_file:
             adapter.context.load_verify_locations(str(settings.client_ca_file))
             adapter.context.verify_mode = ssl.CERT_REQUIRED
