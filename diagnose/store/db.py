@@ -12,7 +12,6 @@ Readers take a cursor of their own per use; writing goes through `Store.control`
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,7 @@ import duckdb
 from diagnose.errors import NotFound, StoreError
 from diagnose.store.failures import is_cut_off, is_invalid
 from diagnose.store.instance import Instance
+from diagnose.store.known import KnownIds
 from diagnose.store.manifest import FOLDER, TABLES, read_segments, show_segments
 from diagnose.store.queries import HERE
 from diagnose.store.writer import Writer
@@ -43,6 +43,8 @@ class Store:
         self._instance = instance
         self.control = Writer("control", self.cursor, instance.reopen, gather_s=GATHER_S)
         self.telemetry = Writer("telemetry", self.cursor, instance.reopen, max_waiting_bytes=queue_bytes)
+        self.known_resources = KnownIds()
+        self.known_series = KnownIds()
 
     @classmethod
     def open(cls, path: Path, *, queue_bytes: int = 268_435_456, read_only: bool = False) -> Self:
@@ -168,7 +170,9 @@ def _configure(instance: duckdb.DuckDBPyConnection) -> None:
     instance.execute(f"SET GLOBAL checkpoint_threshold = '{CHECKPOINT_THRESHOLD}'")
     instance.execute("SET GLOBAL parquet_metadata_cache = true")
     instance.execute("SET GLOBAL enable_external_file_cache = false")  # the system's page cache does that
-    instance.execute(f"SET GLOBAL threads = {min(4, os.cpu_count() or 1)}")
+    # One thread for each statement: the others look for work in vain at every small insert, which doubles its cost
+    # (docs/performance/ingest.md). Statements of several cursors run beside each other all the same.
+    instance.execute("SET GLOBAL threads = 1")
     for setting in ("python_enable_replacements", "autoinstall_known_extensions", "enable_progress_bar"):
         instance.execute(f"SET {setting} = false")
 

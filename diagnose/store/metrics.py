@@ -7,7 +7,7 @@ Rows of Prometheus have source `prometheus` and no resource; the type is `unknow
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import compress
 from typing import Any
@@ -111,8 +111,13 @@ class MetricBatch:
 
 def save_metrics(store: Store, batch: MetricBatch) -> bool:
     """Returns after the commit; False when the same body was stored within the last half hour. Raises StoreBusy."""
+    resources = store.known_resources.unknown(batch.resources, "resource_id")
+    series = store.known_series.unknown(batch.series, "series_id")
+    batch = replace(batch, resources=resources, series=series)
     stored = store.telemetry.run_together(insert_metrics, batch, size_bytes=batch.size_bytes)
     if stored:
+        store.known_resources.add(resources, "resource_id")
+        store.known_series.add(series, "series_id")
         INGESTED.labels(table="metric_point").inc(batch.points.num_rows)
         INGESTED.labels(table="metric_histogram").inc(batch.histograms.num_rows)
         INGESTED.labels(table="exemplar").inc(batch.exemplars.num_rows)

@@ -11,6 +11,7 @@ from diagnose.pprof.hashing import hash64
 from diagnose.store.queries import load_queries
 
 SAME_WITHIN = timedelta(minutes=30)
+FORGET_EVERY = 256
 QUERIES = load_queries("received")
 
 
@@ -22,19 +23,11 @@ def remember_bodies(cursor: duckdb.DuckDBPyConnection, bodies: Sequence[int], no
     """
     Which of *bodies* are new; they are then remembered in the same transaction as their rows.
 
-    Old entries go in bulk, so that the table holds half an hour to an hour of them.
+    Old entries go now and then, so that the table holds half an hour of them and a little more.
     """
     since = now - SAME_WITHIN
-    known = cursor.execute(QUERIES["known_bodies"], {"body_ids": list(bodies), "since": since}).fetchall()
-    seen = {body for (body,) in known}
-    is_new = []
-    for body in bodies:
-        is_new.append(body not in seen)
-        seen.add(body)
-    fresh = [body for body, new in zip(bodies, is_new, strict=True) if new]
-    if fresh:
-        [(oldest,)] = cursor.execute(QUERIES["oldest_body"]).fetchall()
-        if oldest is not None and oldest < since - SAME_WITHIN:
-            cursor.execute(QUERIES["forget_bodies"], {"before": since})
-        cursor.execute(QUERIES["remember_bodies"], {"body_ids": fresh, "now": now})
-    return is_new
+    asked = {"body_ids": list(dict.fromkeys(bodies)), "since": since, "now": now}
+    new = {body for (body,) in cursor.execute(QUERIES["remember_bodies"], asked).fetchall()}
+    if any(body % FORGET_EVERY == 0 for body in new):  # ids are hashes: one body in so many
+        cursor.execute(QUERIES["forget_bodies"], {"before": since})
+    return [body in new and body not in bodies[:place] for place, body in enumerate(bodies)]

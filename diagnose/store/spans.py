@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import compress
 from typing import Any
@@ -80,8 +80,11 @@ def save_spans(store: Store, batch: SpanBatch) -> bool:
 
     Raises StoreBusy when it did not become durable.
     """
+    resources = store.known_resources.unknown(batch.resources, "resource_id")
+    batch = replace(batch, resources=resources)
     stored = store.telemetry.run_together(insert_spans, batch, size_bytes=batch.size_bytes)
     if stored:
+        store.known_resources.add(resources, "resource_id")
         INGESTED.labels(table="span").inc(batch.spans.num_rows)
     return stored
 

@@ -58,7 +58,7 @@ class Spool:
         store.telemetry.on_poison = self.put
 
     def put(self, database: str, item: Any, err: Exception) -> bool:
-        """True, as for what is stored. Raises Unstorable for no telemetry, StoreError when it cannot be kept."""
+        """False: safe, but not in the database. Raises Unstorable for no telemetry, StoreError when that fails."""
         kind = {SpanBatch: "spans", MetricBatch: "metrics"}.get(type(item))
         if kind is None:
             return bool(refuse_poison(database, item, err))
@@ -66,7 +66,7 @@ class Spool:
         about |= {"families": [asdict(each) for each in getattr(item, "families", ())]}
         tables = {name: getattr(item, name) for name in TABLES[kind]}
         self._write(f"{kind}-{item.body_id & (2**64 - 1):016x}", about, tables)
-        return True
+        return False
 
     def list(self) -> list[Spooled]:
         """Oldest first."""

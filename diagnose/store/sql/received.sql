@@ -1,12 +1,9 @@
--- name: known_bodies
-SELECT body_id FROM received_body
-WHERE received_at > $since AND body_id IN (SELECT unnest($body_ids::BIGINT[]))
-
--- name: oldest_body
-SELECT min(received_at) FROM received_body
+-- name: remember_bodies
+-- The answer is those that were not known yet.
+INSERT INTO received_body (body_id, received_at)
+SELECT asked.body_id, $now FROM (SELECT unnest($body_ids::BIGINT[]) AS body_id) AS asked
+WHERE asked.body_id NOT IN (SELECT body_id FROM received_body WHERE received_at > $since)
+RETURNING body_id
 
 -- name: forget_bodies
 DELETE FROM received_body WHERE received_at < $before
-
--- name: remember_bodies
-INSERT INTO received_body (body_id, received_at) SELECT unnest($body_ids::BIGINT[]), $now
