@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 import requests
 
-from diagnose.config import Server, Settings, TlsServer
+from diagnose.config import Auth, Certificate, Server, Settings, TlsServer, Token
 from diagnose.errors import ConfigError
 from diagnose.store.db import Store
 from diagnose.telemetry import ALERTS
 from diagnose.web.server import HttpServer
+from tests.builders import webhook
 from tests.serving import Answer, Serving, SmallService, create_app, serving
 
 
@@ -107,6 +108,33 @@ def test_tls_with_client_certificates(store, tmp_path):
         context = ssl.create_default_context(cafile=str(cert))
         with pytest.raises((ssl.SSLError, ConnectionError)):
             _ask_without_certificate(running.port, context)
+
+
+def test_the_subject_of_a_client_certificate_gives_the_roles(store, tmp_path):
+    cert, key = certificate(tmp_path, "localhost", "-addext", "subjectAltName=DNS:localhost")
+    clients = {name: certificate(tmp_path, name) for name in ("alertmanager", "reader", "stranger")}
+    authorities = tmp_path / "authorities.pem"
+    authorities.write_text("".join(path.read_text() for path, _ in clients.values()))
+    tls = TlsServer(cert_file=cert, key_file=key, client_ca_file=authorities)
+    certificates = [
+        Certificate(subject="CN=alertmanager", roles=["ingest"]),
+        Certificate(subject="CN=reader", roles=["read"]),
+        Certificate(subject="CN=stranger,O=Elsewhere", roles=["admin"]),
+    ]
+    auth = Auth(certificates=certificates, tokens=[Token(name="ci", token="t-read", roles=["read"])])
+    with serving(store, Settings(server=Server(tls=tls), auth=auth)) as running, requests.Session() as session:
+        session.trust_env = False
+        session.verify = str(cert)
+        url = f"https://localhost:{running.port}"
+
+        def post(name: str) -> int:
+            files = tuple(map(str, clients[name]))
+            return session.post(f"{url}/webhook", json=webhook(), cert=files, timeout=10).status_code
+
+        assert {"alertmanager": 202, "reader": 403, "stranger": 401} == {name: post(name) for name in clients}
+        stranger = tuple(map(str, clients["stranger"]))
+        asked = {"cert": stranger, "headers": {"Authorization": "Bearer t-read"}, "timeout": 10}
+        assert 200 == session.get(f"{url}/api/v1/incidents", **asked).status_code
 
 
 def _ask_without_certificate(port: int, context: ssl.SSLContext) -> bytes:

@@ -75,14 +75,14 @@ def cross_checks(data: dict[str, Any]) -> Found:
 def _open_listener(data: dict[str, Any]) -> Found:
     auth = _map(data.get("auth"))
     listen = _map(data.get("server")).get("listen") or Server.model_fields["listen"].default
-    if any(auth.get(kind) for kind in ("tokens", "basic", "hmac")) or not isinstance(listen, str):
+    if any(auth.get(kind) for kind in ("tokens", "basic", "hmac", "certificates")) or not isinstance(listen, str):
         return
     try:
         host, _ = split_address(listen)
     except ValueError:
         return
     if not is_loopback(host):
-        remedy = "set auth.tokens, auth.basic or auth.hmac, or listen on 127.0.0.1"
+        remedy = "set credentials under auth, or listen on 127.0.0.1"
         yield ("server", "listen"), f"{listen} can be reached from other machines; {remedy}"
 
 
@@ -124,6 +124,9 @@ def _certificate_and_key(data: dict[str, Any]) -> Found:
                 yield part.location, "cert_file and key_file belong together"
             if part.data.get("client_ca_file") and not given:
                 yield part.location, "client_ca_file needs cert_file and key_file"
+    tls = _map(_map(data.get("server")).get("tls"))
+    if _map(data.get("auth")).get("certificates") and not tls.get("client_ca_file"):
+        yield ("auth", "certificates"), "server.tls.client_ca_file is missing; without it nobody's certificate counts"
 
 
 def _map(value: Any) -> dict[str, Any]:

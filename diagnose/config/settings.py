@@ -22,6 +22,7 @@ from diagnose.config.values import (
     Network,
     Pattern,
     PprofUrl,
+    Subject,
     TargetAddress,
     Url,
     split_address,
@@ -114,12 +115,22 @@ class Hmac(Section):
     roles: list[Role] = Field(description="As for tokens.")
 
 
+class Certificate(Section):
+    """Who shows a client certificate that `server.tls.client_ca_file` signed."""
+
+    subject: Subject = Field(
+        description="Parts its subject must have, such as `CN=alertmanager,O=Example`; their order does not matter."
+    )
+    roles: list[Role] = Field(description="As for tokens.")
+
+
 class Auth(Section):
     tokens: list[Token] = Field(
         [], description="Bearer tokens. Without any credentials only loopback listeners are allowed."
     )
     basic: list[BasicUser] = Field([], description="Users with passwords.")
     hmac: list[Hmac] = Field([], description="Senders that sign their requests.")
+    certificates: list[Certificate] = Field([], description="Clients that show a certificate.")
 
 
 class Redaction(Section):
@@ -239,6 +250,11 @@ class Incidents(Section):
     )
     quiet: Duration = Field(timedelta(minutes=15), description="A re-fire within this time continues the incident.")
     ignore_labels: list[str] = Field(["replica"], description="Labels that do not make another alert.")
+    metrics: list[Pattern] = Field(
+        ["up", "go_.*", "process_.*", "http_.*", "rpc_.*", "grpc_.*"],
+        description="Metrics of the service, by name, that are asked of Prometheus and kept with an incident, from an "
+        "hour before it; empty: only what its alerts watch.",
+    )
 
 
 class Reconcile(Section):

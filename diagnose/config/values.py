@@ -50,6 +50,26 @@ def suggestion(word: object, known: list[str]) -> str:
     return f"; did you mean {close[0]}?" if close else ""
 
 
+def subject_parts(text: str) -> dict[str, str]:
+    """
+    The attributes of a certificate's subject, by their short names.
+
+        CN=alertmanager,O=Example\, Inc.  →  {"CN": "alertmanager", "O": "Example, Inc."}
+    """
+    found: dict[str, str] = {}
+    for part in re.split(r"(?<!\\),", text):
+        name, equals, value = part.strip().partition("=")
+        if not equals or not value or not re.fullmatch(r"[A-Z]{1,3}", name) or name in found:
+            raise ValueError(f"{text!r} is no subject; write CN=name or CN=name,O=organization")
+        found[name] = value.replace("\\,", ",")
+    return found
+
+
+def _subject(text: str) -> str:
+    subject_parts(text)
+    return text
+
+
 def _address(text: str) -> str:
     split_address(text)
     return text
@@ -126,6 +146,7 @@ def _existing(path: Path) -> Path:
 
 Address = Annotated[str, AfterValidator(_address)]
 TargetAddress = Annotated[str, AfterValidator(_target_address)]
+Subject = Annotated[str, AfterValidator(_subject)]
 Url = Annotated[str, AfterValidator(_url)]
 PprofUrl = Annotated[str, AfterValidator(_pprof_url)]
 MatcherText = Annotated[str, AfterValidator(_matcher)]

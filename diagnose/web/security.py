@@ -20,7 +20,7 @@ from werkzeug.datastructures import WWWAuthenticate
 from werkzeug.exceptions import Forbidden, Unauthorized
 
 from diagnose.config import Role, Settings
-from diagnose.config.values import is_loopback
+from diagnose.config.values import is_loopback, subject_parts
 from diagnose.telemetry import get_logger
 from diagnose.web.bodies import discard_rest
 from diagnose.web.signatures import signed_by
@@ -38,6 +38,7 @@ REPORT_POLICY = (
 )
 HEADERS = {
     "Content-Security-Policy": PAGE_POLICY,
+    "Cross-Origin-Resource-Policy": "same-origin",
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -80,6 +81,10 @@ class Guard:
             (_digest(f"{user.user}:{user.password}"), Identity(user.user, frozenset(user.roles)))
             for user in settings.auth.basic
         ]
+        self._certified = [
+            (subject_parts(each.subject), Identity(each.subject, frozenset(each.roles)))
+            for each in settings.auth.certificates
+        ]
         self._signers = settings.auth.hmac
         self._signed_bytes = settings.ingest.webhook_max_bytes
 
@@ -111,7 +116,11 @@ class Guard:
         if role is None:
             g.who = EVERYBODY.name
             return
-        identity = self._identify(asked.headers.get("Authorization", "")) or self._signer_of(asked)
+        identity = (
+            self._identify(asked.headers.get("Authorization", ""))
+            or self._certified_of(asked)
+            or self._signer_of(asked)
+        )
         if identity is None:
             log.warning("credentials refused", path=asked.path, peer=asked.remote_addr)
             raise Unauthorized("credentials are missing or wrong", www_authenticate=self._challenges())
@@ -121,7 +130,7 @@ class Guard:
 
     def _identify(self, header: str) -> Identity | None:
         """Takes equally long for every wrong credential: all known ones are compared."""
-        if not any((self._tokens, self._users, self._signers)):
+        if not any((self._tokens, self._users, self._signers, self._certified)):
             return EVERYBODY
         scheme, _, credentials = header.partition(" ")
         found = None
@@ -133,6 +142,15 @@ class Guard:
             except ValueError:
                 return None
         return found
+
+    def _certified_of(self, asked: Request) -> Identity | None:
+        """By the subject of the certificate that the listener has verified (cheroot's names, as in mod_ssl)."""
+        if asked.environ.get("SSL_CLIENT_VERIFY") != "SUCCESS":
+            return None
+        for subject, identity in self._certified:
+            if all(asked.environ.get(f"SSL_CLIENT_S_DN_{name}") == value for name, value in subject.items()):
+                return identity
+        return None
 
     def _signer_of(self, asked: Request) -> Identity | None:
         signer = signed_by(asked, self._signers, self._signed_bytes)
