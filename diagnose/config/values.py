@@ -51,7 +51,7 @@ def suggestion(word: object, known: list[str]) -> str:
 
 
 def subject_parts(text: str) -> dict[str, str]:
-    """
+    r"""
     The attributes of a certificate's subject, by their short names.
 
         CN=alertmanager,O=Example\, Inc.  →  {"CN": "alertmanager", "O": "Example, Inc."}
