@@ -15,11 +15,6 @@ def commands() -> list[str]:
     return [command for block in typed for command in ([block] if "<<" in block else block.splitlines())]
 
 
-def answers() -> list[str]:
-    """What the page shows as output of those commands."""
-    return [block for block in _blocks() if not block.startswith((".venv/bin/", "make", "git", "starting the stack"))]
-
-
 def steps() -> list[str]:
     """The first column of the table in the transcript, figures left out."""
     return [figureless(step.strip()) for step in re.findall(r"^│ (.+?) │", _transcript(), re.MULTILINE)]
