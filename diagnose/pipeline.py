@@ -25,6 +25,7 @@ from diagnose.capture.round import RoundRequest, run_round
 from diagnose.capture.targets import AllowedTarget, TargetDirectory
 from diagnose.config import Rule, Settings
 from diagnose.correlate import Correlation, Readers, correlate
+from diagnose.correlate.windows import metric_windows
 from diagnose.errors import UpstreamError
 from diagnose.explain import explain
 from diagnose.model import (
@@ -46,7 +47,7 @@ from diagnose.receive.grouping import incident_key, matching_rule, service_of
 from diagnose.report.chart import window
 from diagnose.report.incident import build_report
 from diagnose.report.render import render_html, render_json, render_markdown
-from diagnose.report.series import watched
+from diagnose.report.series import unit_of, watched
 from diagnose.store.alerts import save_enrichment, save_group
 from diagnose.store.captures import captures_of, mark_lost
 from diagnose.store.db import Store
@@ -253,6 +254,7 @@ class Pipeline:
             watched_exprs |= {found.expr: None} if found.expr else {}
         for expr in watched_exprs:
             self._keep_curve(incident_id, expr)
+        self._incidents.submit(f"{incident_id} metrics", "metric windows", partial(self.keep_windows, incident_id))
         return missing
 
     def _keep(self, incident_id: str, episode: Episode, found: Correlation) -> None:
@@ -277,6 +279,15 @@ class Pipeline:
             if not isinstance(answer, UpstreamError):
                 curves = [(series.labels, series.points) for series in answer]
                 save_series(self.store, number.expr, number.unit, incident.service_name, curves)
+
+    def keep_windows(self, incident_id: str) -> None:
+        """The metrics of its service, and what its alerts watch, from an hour before on."""
+        incident, episodes = get_incident(self.store, incident_id), episodes_of(self.store, incident_id)
+        exprs = {number.expr: each.labels for each in episodes if (number := watched(each.expr))}
+        until = incident.ended_at or utc_now()
+        for metric in metric_windows(episodes, exprs, self.readers, incident.started_at, until):
+            curves = [(series.labels, series.points) for series in metric.series]
+            save_series(self.store, metric.name, unit_of(metric.name), incident.service_name, curves)
 
     def _start_rounds(self, incident_id: str, plan: Plan, trigger: Trigger) -> CaptureRounds:
         rounds = CaptureRounds(self._captures)

@@ -238,7 +238,7 @@ def test_traces_in_the_captured_profiles_are_found_once_they_are_stored(store):
     plan_captures(store, [capture])
     store.control.run(
         lambda cursor: cursor.execute(
-            "INSERT INTO incident VALUES ('inc-1', 'g', 'open', 't', 'api', 'critical', now(), NULL, now(), 0)"
+            "INSERT INTO incident VALUES ('inc-1', 'g', 'open', 't', 'api', 'critical', now(), NULL, now(), 0, NULL)"
         )
     )
 

@@ -76,7 +76,7 @@ class Question:
 
 def question_about(alert: Episode, readers: Readers) -> Question:
     """Ask Prometheus about the rule behind *alert*. A server that does not answer becomes a note."""
-    servers = tuple(each for each in readers.prometheus if _is_responsible(each, alert.labels))
+    servers = responsible(readers.prometheus, alert.labels)
     rules: list[AlertingRule] = []
     missing = () if servers else (_no_server(readers),)
     for server, answer in ask_all(servers, Prometheus.rules):
@@ -104,8 +104,11 @@ def question_about(alert: Episode, readers: Readers) -> Question:
     )
 
 
-def _is_responsible(server: Prometheus, labels: Labels) -> bool:
-    return all(labels.get(name) == value for name, value in server.server.match.items())
+def responsible(servers: Sequence[Prometheus], labels: Labels) -> tuple[Prometheus, ...]:
+    """Those that know about alerts with *labels* (setting `prometheus.match`)."""
+    return tuple(
+        each for each in servers if all(labels.get(name) == value for name, value in each.server.match.items())
+    )
 
 
 def _no_server(readers: Readers) -> Note:
