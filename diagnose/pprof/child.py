@@ -2,8 +2,9 @@
 A process that reads profiles, one after the other, with limits on its memory and time.
 
 It says READY, then answers each message on standard input with one on standard output until its input ends. A message
-is a number of parts, each with its length before it (`write_message`); the first part is JSON. What cannot be read is
-answered with `{"refused", "field"}`; what takes too much time ends the process, and pool.py starts another.
+is a number of parts, each with its length before it (`write_message`). The first part is JSON, the last of an answer
+the most memory the process has had. What cannot be read is answered with `{"refused", "field"}`. What takes too much
+time ends the process, and pool.py starts another.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def main() -> None:
     write_message(answers, [json.dumps(READY).encode()])
     while (message := read_message(questions)) is not None:
         _limit_cpu(limits["cpu_s"])
-        write_message(answers, _answer(message))
+        write_message(answers, [*_answer(message), b"%d" % _peak_rss_bytes()])
 
 
 def _limit_once(memory_bytes: int) -> None:
@@ -68,6 +69,10 @@ def _limit_cpu(cpu_s: int) -> None:
     usage = resource.getrusage(resource.RUSAGE_SELF)
     most = int(usage.ru_utime + usage.ru_stime) + 1 + cpu_s
     resource.setrlimit(resource.RLIMIT_CPU, (most, resource.RLIM_INFINITY))
+
+
+def _peak_rss_bytes() -> int:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
 def _answer(message: Sequence[bytes]) -> list[bytes]:

@@ -65,6 +65,7 @@ class ParserPool:
     """
 
     def __init__(self, size: int = 2, limits: Limits = Limits()) -> None:
+        self.peak_rss_bytes = 0  # the most memory that any child had when it answered
         self._limits = limits
         self._slots: queue.LifoQueue[_Child | None] = queue.LifoQueue()  # None: a child may be started
         self._is_closed = False
@@ -112,7 +113,8 @@ class ParserPool:
     def _ask(self, asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes]:
         head = json.dumps({"max_inflated_bytes": self._limits.inflated_bytes} | asked).encode()
         with self._child() as child:
-            answer = child.ask([head, *bodies])
+            *answer, peak_rss_bytes = child.ask([head, *bodies])
+        self.peak_rss_bytes = max(self.peak_rss_bytes, int(peak_rss_bytes))
         said = json.loads(answer[0])
         if "refused" in said:
             raise DecodeError(said["refused"], field=said["field"])

@@ -19,7 +19,6 @@ from diagnose.pprof.names import Origin, origin_of
 from diagnose.pprof.wire import Lines, Texts, Wire
 
 MAX_FRAMES = 32_000_000  # of all stacks together: 200,000 samples of a deep Go program have 11 million
-
 MAX_DEPTH = 65_536  # Go keeps 128 frames, what unwinds recursion in other languages some thousand
 
 
