@@ -21,6 +21,7 @@ from diagnose.web.context import EXTENSION, Context
 from diagnose.web.health import health
 from diagnose.web.ingest import ingest
 from diagnose.web.lanes import Lanes
+from diagnose.web.openapi import openapi
 from diagnose.web.pages import pages
 from diagnose.web.profiles import profiles
 from diagnose.web.security import Guard
@@ -39,6 +40,6 @@ def create_app(service: Service, settings: Settings) -> Flask:
     Guard(settings).register(app)
     Lanes().register(app)
     errors.register(app)
-    for blueprint in (ingest, api, captures, profiles, sql, upkeep, health, pages):
+    for blueprint in (ingest, api, captures, profiles, sql, upkeep, health, openapi, pages):
         app.register_blueprint(blueprint)
     return app
