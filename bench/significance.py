@@ -3,10 +3,11 @@ Does a diff report what changed, and nothing else?
 
     python -m bench.significance [--pairs 20] [--windows 34] [--seconds 3]
 
-A real Go process (tests/goprograms/mixture, one busy thread) is profiled in windows of the same length, for one variant
-after the other: as it is, with three times the requests, with one function that does more, with one that is new, and
-built with comments between its functions. Pairs of windows of the same variant must report nothing; a side of 2,000
-samples and more is made of as many windows as that takes, drawn at random. Writes bench/results/significance.json.
+Real Go processes (tests/goprograms/mixture, one busy thread each) are profiled in windows of the same length, by turns:
+as it is, with a third of the requests, with one function that does more, with one that is new, and built with comments
+between its functions. While one is profiled the others are stopped, so that all have the same machine. Pairs of windows
+of the same program must report nothing; a side of 2,000 samples and more is made of as many windows as that takes,
+drawn at random. Writes bench/results/significance.json.
 """
 
 from __future__ import annotations
@@ -15,10 +16,11 @@ import json
 import os
 import random
 import re
+import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ from bench.environment import describe
 from diagnose.capture.fetch import Connection, fetch
 from diagnose.kinds import PROFILE_KINDS
 from diagnose.model import Target
+from diagnose.pprof.codec import decode
 from diagnose.pprof.diff import Diff, diff
 from diagnose.pprof.profile import Profile
 
@@ -38,8 +41,9 @@ RATE = 900  # requests per second: most of one core
 SLOW_RATE = 300
 ENOUGH_SAMPLES = 2000
 HEALTHY = 4  # windows that tell how much varies by itself
-GROWN = "2.8"  # f05 from about 3 to about 9 % of CPU
+GROWN = "2.5"  # f05 from about 3 to about 8 % of CPU
 EXTRA = "0.8"
+Variant = tuple[Path, int, str, str]  # program, rate, how much f05 does, work of the added function
 
 
 @click.command(help=__doc__)
@@ -50,14 +54,18 @@ def main(pairs: int, windows: int, seconds: int) -> None:
     chance = random.Random(1)  # noqa: S311  the same pairs every time
     with tempfile.TemporaryDirectory() as folder:
         program, commented = _build(Path(folder) / "a"), _build(Path(folder) / "b", comments=True)
-        same = _windows(program, windows, seconds, RATE)
         few = max(4, windows // 2 - 3)
-        variants = {
-            "comments": _windows(commented, few, seconds, RATE),
-            "grown": _windows(program, windows, seconds, RATE, grown=GROWN),
-            "added": _windows(program, few, seconds, SLOW_RATE, extra=EXTRA),
-            "slow": _windows(program, few, seconds, SLOW_RATE),
-        }
+        variants = _windows(
+            seconds,
+            {
+                "same": ((program, RATE, "1", "0"), windows),
+                "grown": ((program, RATE, GROWN, "0"), windows),
+                "comments": ((commented, RATE, "1", "0"), few),
+                "slow": ((program, SLOW_RATE, "1", "0"), few),
+                "added": ((program, SLOW_RATE, "1", EXTRA), few),
+            },
+        )
+    same = variants["same"]
     sides = _Sides(chance, same)
     found = {
         "environment": describe(),
@@ -96,20 +104,40 @@ def _build(folder: Path, *, comments: bool = False) -> Path:
 
 
 @contextmanager
-def _running(program: Path, *arguments: str) -> Iterator[Target]:
+def _stopped(program: Path, *arguments: str) -> Iterator[tuple[subprocess.Popen[str], Target]]:
+    """A process that only runs while it is told to."""
     with subprocess.Popen([program, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        assert process.stdin is not None
-        yield Target("mixture", "mixture", "m-1", process.stdout.readline().strip(), ("127.0.0.1/32",), {})
-        process.stdin.close()
+        url = process.stdout.readline().strip()
+        process.send_signal(signal.SIGSTOP)
+        try:
+            yield process, Target("mixture", "mixture", "m-1", url, ("127.0.0.1/32",), {})
+        finally:
+            process.kill()
 
 
-def _windows(
-    program: Path, count: int, seconds: int, rate: int, *, grown: str = "1", extra: str = "0"
-) -> list[Profile]:
-    """One process, one CPU profile after the other."""
-    with _running(program, str(rate), grown, extra) as target, Connection(target) as connection:
-        return [fetch(connection, PROFILE_KINDS["cpu"], seconds=seconds).profile for _ in range(count)]
+def _windows(seconds: int, variants: Mapping[str, tuple[Variant, int]]) -> dict[str, list[Profile]]:
+    """As many CPU profiles of each variant as it says, by turns."""
+    taken: dict[str, list[Profile]] = {name: [] for name in variants}
+    with ExitStack() as stack:
+        running = {
+            name: stack.enter_context(_stopped(program, str(rate), grown, extra))
+            for name, ((program, rate, grown, extra), _) in variants.items()
+        }
+        for turn in range(max(count for _, count in variants.values())):
+            for name, (process, target) in running.items():
+                if turn < variants[name][1]:
+                    taken[name].append(_window(process, target, seconds))
+    return taken
+
+
+def _window(process: subprocess.Popen[str], target: Target, seconds: int) -> Profile:
+    process.send_signal(signal.SIGCONT)
+    try:
+        with Connection(target) as connection:
+            return decode(fetch(connection, PROFILE_KINDS["cpu"], seconds=seconds).body)
+    finally:
+        process.send_signal(signal.SIGSTOP)
 
 
 def _samples(profile: Profile) -> int:

@@ -595,6 +595,16 @@ def test_an_alert_whose_value_is_known_later_is_looked_at_again(store, process, 
     assert ["done"] == [each.status for each in third]
 
 
+def test_what_was_captured_before_an_incident_began_is_not_shared_with_it(store, process, target, turns):
+    """Two incidents in a minute: what the first one got shows nothing of the second one's fault."""
+    run(store, target, turns, kinds=("goroutine",), incident_id=fire(store, "g0"))
+    incident = fire(store, "g1")
+    captures = run(store, target, turns, kinds=("goroutine",), incident_id=incident)
+
+    assert [("done", "")] == [(each.status, each.reason) for each in captures]
+    assert 2 == process.paths().count("/goroutine")
+
+
 def test_after_a_snapshot_of_more_than_a_second_the_incident_polls_no_more(store, process, target):
     pause = threading.Event()
     slow = Reply(profile_bytes("cpu-goroutine"), before=lambda: pause.wait(1.05))

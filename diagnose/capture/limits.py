@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from diagnose.capture.ledger import RoundRequest
 from diagnose.capture.wall import TOO_SLOW
+from diagnose.errors import NotFound
 from diagnose.model import Capture, Episode, Target, Trigger, utc_now
 from diagnose.store.captures import captures_of, last_incident, last_round, rounds_since, seconds_since
 from diagnose.store.db import Store
-from diagnose.store.incidents import episodes_of
+from diagnose.store.incidents import episodes_of, get_incident
 
 HOUR = timedelta(hours=1)
 COOLDOWN = "cooldown of "
@@ -44,6 +45,23 @@ def is_of(capture: Capture, target: Target, trigger: Trigger) -> bool:
     """Whether *capture* was one of *target* for that reason."""
     whose = (capture.target, capture.service_instance_id, capture.trigger)
     return whose == (target.name, target.instance, trigger)
+
+
+def began(store: Store, request: RoundRequest) -> datetime | None:
+    """When what the incident of *request* is about began; None without an incident."""
+    if request.incident_id is None:
+        return None
+    try:
+        return get_incident(store, request.incident_id).started_at
+    except NotFound:
+        return None
+
+
+def is_since(capture: Capture, moment: datetime | None) -> bool:
+    """Whether at least half of the time that *capture* looked at is after that."""
+    if moment is None or capture.started_at is None or capture.ended_at is None:
+        return True
+    return capture.started_at + (capture.ended_at - capture.started_at) / 2 >= moment
 
 
 def was_left_alone(captures: Sequence[Capture]) -> bool:

@@ -30,7 +30,15 @@ from diagnose.capture.fetch import (
 )
 from diagnose.capture.index import INDEX
 from diagnose.capture.ledger import Ledger, Phase, RoundRequest, Step
-from diagnose.capture.limits import polling_ended, recent_captures, seconds_left, was_left_alone, why_not
+from diagnose.capture.limits import (
+    began,
+    is_since,
+    polling_ended,
+    recent_captures,
+    seconds_left,
+    was_left_alone,
+    why_not,
+)
 from diagnose.capture.locks import TURNS, Interruption, Turns
 from diagnose.capture.network import Unreachable
 from diagnose.capture.wall import BUSY_COST, COST, TOO_SLOW_S, is_cheap, poll, too_slow
@@ -170,11 +178,12 @@ class _Round:
         turns.remember(self.target.pprof_url, [each for each in self.ledger.captures if each.status == "done"])
 
     def _share(self, latest: tuple[Capture, ...]) -> None:
-        """Evidence for another alert is evidence for this one; what was taken in health is another matter."""
+        """Evidence for another alert is evidence for this one; from before this began, or from health, it is not."""
+        began_at = began(self.store, self.request)
         for capture in latest:
             step: Step = (capture.kind, capture.phase)
             alike = capture.trigger == self.request.trigger or {capture.trigger, self.request.trigger} == ALERTED
-            if alike and step in self.ledger.planned:
+            if alike and step in self.ledger.planned and is_since(capture, began_at):
                 self.ledger.shared(step, capture)
 
     def _capture(self, on_cheap: Callable[[], None]) -> None:
