@@ -74,8 +74,9 @@ def test_diagnose_and_then_alertmanager(narrator: Narrator) -> None:
     eventually("Alertmanager knows the alert again", lambda: alertmanager_knows(narrator, "pricing"))
     narrator.heal(fault)
     eventually("the incident ends", lambda: status(narrator, incident_id) == "resolved")
-    began = narrator.api.incident(incident_id)["started_at"]
-    assert [incident_id] == [each["id"] for each in narrator.api.incidents("pricing") if each["started_at"] >= began]
+    began, ended = (narrator.api.incident(incident_id)[name] for name in ("started_at", "ended_at"))
+    during = [each["id"] for each in narrator.api.incidents("pricing") if began <= each["started_at"] <= ended]
+    assert [incident_id] == during
 
 
 def profiling(narrator: Narrator, incident_id: str) -> bool:
