@@ -34,6 +34,7 @@ from diagnose.prometheus import Prometheus
 from diagnose.query.pool import WorkerPool
 from diagnose.query.question import Limits, QueryAnswer, Question
 from diagnose.reconcile.reconciler import Reconciler
+from diagnose.redact import Redactor
 from diagnose.store.db import Store
 from diagnose.store.incidents import count_open, open_incidents
 from diagnose.store.retention import Removed, Retention
@@ -41,8 +42,7 @@ from diagnose.store.segments import Segments
 from diagnose.store.snapshots import Snapshots
 from diagnose.store.spool import Spool
 from diagnose.telemetry import DISK_FREE, OPEN_INCIDENTS, QUEUE_JOBS, READY, get_logger
-from diagnose.web import create_app
-from diagnose.web.server import HttpServer
+from diagnose.web.listeners import Listeners
 
 log = get_logger(__name__)
 SWITCH_INTERVAL_S = 0.0005  # a busy Python thread otherwise starves the Arrow kernels of ingest
@@ -62,6 +62,7 @@ class Service:
         self._load = load or (lambda: self.settings)
         self._reloading = threading.Lock()
         self.store = Store.open(settings.store.path, queue_bytes=settings.ingest.queue_bytes)
+        self.store.redactor = Redactor(settings.ingest.redact)
         prometheus = [Prometheus(server) for server in settings.prometheus]
         self.directory = TargetDirectory(settings, prometheus)
         self.outbox = Outbox(self.store, [make_sink(sink) for sink in settings.sinks])
@@ -76,7 +77,7 @@ class Service:
             self.store, self.segments, settings.store.retention, baselines=settings.baseline.keep
         )
         self.snapshots = Snapshots(self.store, self.segments)
-        self.queries = WorkerPool(settings.sql.workers)
+        self.queries = WorkerPool(settings.sql.workers, wait_s=settings.sql.timeout.total_seconds())
 
     def start(self) -> None:
         self._watch_ourselves()
@@ -165,6 +166,7 @@ class Service:
         self.pipeline.use(settings, prometheus, self.directory)
         self.reconciler.use(settings)
         self.retention.settings = settings.store.retention
+        self.store.redactor = Redactor(settings.ingest.redact)
         if changed & {"prometheus", "targets", "baseline"}:
             self.baselines.stop()
             self.baselines = BaselineScheduler(self.store, self.directory, settings, self._is_sick)
@@ -216,8 +218,8 @@ def run(settings: Settings, load: Callable[[], Settings] | None = None) -> None:
     for each in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(each, remember)
     service = Service(settings, load)
-    server = HttpServer(create_app(service, settings), settings)
-    service.on_reload = lambda changed: server.use(create_app(service, changed))
+    server = Listeners(service, settings)
+    service.on_reload = server.use
     try:
         server.start()
         with service:

@@ -17,6 +17,7 @@ from diagnose.planning import dry_run
 from diagnose.query.pool import WorkerPool
 from diagnose.query.question import Limits, QueryAnswer, Question
 from diagnose.receive.grouping import incident_key, matching_rule
+from diagnose.redact import Redactor
 from diagnose.store.alerts import save_group
 from diagnose.store.db import Store
 from diagnose.store.incidents import close_incident
@@ -34,11 +35,12 @@ class SmallService:
 
     def __init__(self, store: Store, settings: Settings) -> None:
         self.store = store
+        store.redactor = Redactor(settings.ingest.redact)
         self.settings = settings
         self.segments = Segments(store)
         self.snapshots = Snapshots(store, self.segments)
         self.spool = Spool(store)
-        self.queries = WorkerPool(settings.sql.workers)
+        self.queries = WorkerPool(settings.sql.workers, wait_s=settings.sql.timeout.total_seconds())
         self.problems: list[str] = []
         self.busy = False
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from diagnose.errors import DecodeError
@@ -16,6 +18,7 @@ from tests import on_call_page
 from tests.on_call_page import Nights, nights
 
 PAGE = Path(__file__).parent.parent / "docs" / "how-to" / "on-call-queries.md"
+EXPORTED = PAGE.parent.parent / "recorded-incident" / "incident.duckdb.gz"
 NAMES = list(saved_queries())
 
 
@@ -60,6 +63,32 @@ def test_it_answers_on_the_recorded_incident_what_the_page_shows(recorded: Night
 
     assert recorded.ask(on_call_page.FAULT_OF.get(name, on_call_page.USUAL), name)["rows"]
     assert written in PAGE.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Iterator[duckdb.DuckDBPyConnection]:
+    """The incident of docs/recorded-incident as it was exported; bench/interoperability.py asks other versions."""
+    file = tmp_path_factory.mktemp("exported") / "another name.duckdb"
+    file.write_bytes(gzip.decompress(EXPORTED.read_bytes()))
+    with duckdb.connect(str(file), read_only=True) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_it_answers_on_an_exported_incident(exported: duckdb.DuckDBPyConnection, name: str):
+    query = saved_queries()[name]
+
+    exported.execute(query.sql, {parameter.name: None for parameter in query.parameters} or None).fetchall()
+
+
+def test_the_exported_incident_leads_to_the_guilty_line_too(exported: duckdb.DuckDBPyConnection):
+    [[function, line]] = exported.execute(
+        f"SELECT function, line FROM ({saved_queries()['guilty-lines'].sql}) LIMIT 1",  # noqa: S608  our own query
+        {"incident": None},
+    ).fetchall()
+
+    assert function.endswith("shop.(*PriceMatcher).compareEveryPair")
+    assert "shop/price_matcher.go:" in line
 
 
 def test_five_queries_lead_from_the_alert_to_the_guilty_line(recorded: Nights):

@@ -15,14 +15,17 @@ from contextlib import contextmanager
 from diagnose.errors import QueryError
 from diagnose.query.child import Child
 
-WAIT_S = 5.0  # for a worker
 WAITING_PER_WORKER = 4  # each of them holds a thread of the server
 
 
 class WorkerPool:
-    """`start` before the first question, `close` at the end; both may be left out or repeated."""
+    """
+    `start` before the first question, `close` at the end; both may be left out or repeated.
 
-    def __init__(self, workers: int, *, wait_s: float = WAIT_S) -> None:
+    A question waits at most *wait_s* for a worker: as long as another one may take.
+    """
+
+    def __init__(self, workers: int, *, wait_s: float = 10.0) -> None:
         self._workers = workers
         self._wait_s = wait_s
         self._changed = threading.Condition()
