@@ -10,8 +10,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 FAULT ?= cpu
 OUT ?= demo-out
 KEEP ?=
+SCENARIO ?=
+FUZZ_SECONDS ?= 600
 
-.PHONY: help install tools demo test check docs golden proto lock
+.PHONY: help install tools demo test check soak bench fuzz docs golden proto lock
 .DELETE_ON_ERROR:
 
 help: ## list the targets
@@ -36,6 +38,11 @@ $(VENV)/.run: requirements.lock pyproject.toml
 $(VENV)/.dev: requirements-dev.lock $(VENV)/.run
 	@echo "installing what the tests need into $(VENV)"
 	@$(PIP) --require-hashes -r requirements-dev.lock
+	@touch $@
+
+$(VENV)/.fuzz: requirements-fuzz.lock $(VENV)/.dev
+	@echo "installing the fuzzer into $(VENV)"
+	@$(PIP) --require-hashes -r requirements-fuzz.lock
 	@touch $@
 
 tools: $(VENV)/.run ## the real programs of the demo, found or built once into .tools/bin
@@ -63,6 +70,16 @@ check: $(VENV)/.dev ## format, lint, types, import layers
 	@unformatted=$$($(BIN)/python -m demo.golang gofmt -l target tests) && \
 		test -z "$$unformatted" || { echo "not formatted as gofmt does: $$unformatted" >&2; exit 1; }
 
+soak: $(VENV)/.dev tools ## the full counts of crashes and load, an hour at most; SCENARIO=name for one
+	@timeout 3600 $(BIN)/python -m bench.soak $(SCENARIO)
+
+bench: $(VENV)/.dev tools ## measure; SCENARIO=name for one, JSON in bench/results
+	@timeout 3600 $(BIN)/python -m bench.soak --measure $(SCENARIO)
+
+fuzz: $(VENV)/.fuzz ## hostile bytes against every decoder and the whole HTTP API; FUZZ_SECONDS=600
+	@$(BIN)/python -m fuzz.decoders --seconds $(FUZZ_SECONDS)
+	@$(BIN)/python -m bench.schemathesis_run
+
 docs: $(VENV)/.dev ## write the generated files of docs/reference and compose again
 	@$(BIN)/python -m diagnose.cli.reference docs/reference
 	@$(BIN)/python -m tests.on_call_page docs/how-to/on-call-queries.md
@@ -77,5 +94,6 @@ proto: $(VENV)/.dev ## generate the protobuf classes again
 lock: ## choose the newest versions and write the lock files (needs uv)
 	@printf 'duckdb==1.5.5\nhatchling\neditables\n' | uv pip compile pyproject.toml - $(LOCK) --output-file requirements.lock
 	@uv pip compile pyproject.toml --extra dev --constraint requirements.lock $(LOCK) --output-file requirements-dev.lock
+	@echo atheris | uv pip compile - $(LOCK) --output-file requirements-fuzz.lock
 
 LOCK := --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
