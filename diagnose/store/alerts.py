@@ -20,6 +20,7 @@ from diagnose.store.db import Store, fetch
 from diagnose.store.intake import Arrival, Message
 from diagnose.store.intake_rows import take_in
 from diagnose.store.queries import load_queries
+from diagnose.store.redaction import redacted_group
 from diagnose.store.timeline import Line, save_lines
 
 SQL = load_queries("alerts")
@@ -37,6 +38,7 @@ def save_group(
     only in *ignore_labels* are one alert, which ends when the last of them does. A message without anything new stores
     nothing. Raises StoreBusy when it could not be made durable.
     """
+    group = redacted_group(group, store.redactor)
     arrivals = tuple(_arrivals(group, assign, ignore_labels))
     if not arrivals:
         return Accepted(0, 0, ())

@@ -20,6 +20,7 @@ from typing import Any, Self
 import duckdb
 
 from diagnose.errors import NotFound, StoreError
+from diagnose.redact import KEEP_ALL
 from diagnose.store.failures import is_cut_off, is_invalid
 from diagnose.store.instance import Instance
 from diagnose.store.known import KnownIds
@@ -41,6 +42,7 @@ class Store:
         self.path = path
         self.read_only = read_only
         self._instance = instance
+        self.redactor = KEEP_ALL  # of what is stored besides OTLP and remote write, which their decoders redact
         self.control = Writer("control", self.cursor, instance.reopen, gather_s=GATHER_S)
         self.telemetry = Writer("telemetry", self.cursor, instance.reopen, max_waiting_bytes=queue_bytes)
         self.known_resources = KnownIds()

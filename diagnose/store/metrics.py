@@ -164,7 +164,8 @@ def save_series(
     now = utc_now()
     keys: dict[int, SeriesKey] = {}
     rows: list[tuple[Any, ...]] = []
-    for labels, points in series:
+    for as_told, points in series:
+        labels = store.redactor.labels(as_told)
         key = SeriesKey(SeriesKind(name, "unknown", unit, service, source=source), labels)
         series_id = key.series_id()
         keys[series_id] = key
@@ -184,7 +185,8 @@ def save_exemplars(store: Store, exemplars: Sequence[Exemplar], *, source: str =
     rows: dict[tuple[Any, ...], None] = {}
     for each in exemplars:
         named = service or each.labels.get("service_name") or each.labels.get("job", "").rsplit("/", 1)[-1]
-        key = SeriesKey(SeriesKind(each.metric_name, "unknown", "", named, source=source), each.labels)
+        labels = store.redactor.labels(each.labels)
+        key = SeriesKey(SeriesKind(each.metric_name, "unknown", "", named, source=source), labels)
         series_id = key.series_id()
         keys[series_id] = key
         ids = (each.trace_id.lower() or None, each.span_id.lower() or None)

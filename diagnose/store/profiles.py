@@ -14,11 +14,13 @@ from typing import Any
 from diagnose.errors import NotFound
 from diagnose.kinds import PROFILE_KINDS, Basis
 from diagnose.model import Labels, from_unix_ns, utc_now
-from diagnose.pprof.parse import Parsed, lay_out
+from diagnose.pprof.parse import Parsed, lay_out, parse
 from diagnose.pprof.profile import Profile
+from diagnose.pprof.redaction import redacted
 from diagnose.store.db import Store, as_map
 from diagnose.store.profile_batch import NewProfile, StoredProfile, store_together
 from diagnose.store.queries import load_queries
+from diagnose.store.redaction import has_secret_labels
 from diagnose.telemetry import INGESTED
 
 QUERIES = load_queries("profiles")
@@ -45,6 +47,9 @@ def save_profile(
     body that is not gzipped is kept gzipped. Raises StoreBusy.
     """
     parsed = profile if isinstance(profile, Parsed) else lay_out(profile)
+    if has_secret_labels(parsed.columns, store.redactor):
+        body = redacted(body, store.redactor)
+        parsed = parse(body)
     gzipped = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, mtime=0)
     row = {
         "service_name": service,
@@ -52,7 +57,7 @@ def save_profile(
         "kind": kind,
         "basis": basis,
         "capture_id": capture_id,
-        "labels": list((labels or {}).items()),
+        "labels": list(store.redactor.labels(labels or {}).items()),
         "sha256": sha256(body).hexdigest(),
         "body": gzipped,
         "bytes": len(gzipped),

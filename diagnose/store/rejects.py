@@ -25,15 +25,16 @@ def save_rejected(
     keep_rows: int = MAX_ROWS,
 ) -> None:
     """
-    Keep the first *limit_bytes* of a refused body. The same body refused again for the same reason is counted.
+    Keep the first *limit_bytes* of a refused body, redacted. The same body refused for the same reason is counted.
 
     Of more than *keep_rows* those refused longest ago are forgotten. Raises StoreBusy.
     """
     now = utc_now()
+    kept = store.redactor.body(body)
     named = {"path": path, "reason": reason, "body_sha256": hashlib.sha256(body).hexdigest()}
     row = named | {
         "field": field,
-        "body": body[:limit_bytes],
+        "body": kept[:limit_bytes],
         "body_bytes": len(body),
         "first_at": now,
         "last_at": now,
