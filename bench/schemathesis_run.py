@@ -27,6 +27,7 @@ from schemathesis.specs.openapi.checks import (
 from tests.service_process import ServiceProcess
 
 CHECKS = (status_code_conformance, content_type_conformance, response_schema_conformance)
+SHOWN = 20_000  # characters of the log, when something is found
 EXPECTED_5XX = (503, 504)
 
 
@@ -63,7 +64,11 @@ def main(examples: int) -> None:
         max_examples=examples, deadline=None, database=None, suppress_health_check=list(HealthCheck)
     )
     with tempfile.TemporaryDirectory() as folder, ServiceProcess(Path(folder)) as service:
-        count = ask_everything(service.url, chosen)
+        try:
+            count = ask_everything(service.url, chosen)
+        except Exception:
+            print(Path(folder, "service.log").read_text(encoding="utf-8")[-SHOWN:])
+            raise
         service.kill()  # the investigations it began are not waited for
     print(f"{count} operations, {examples} requests each: all answered as described")
 
