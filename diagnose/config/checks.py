@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from diagnose.config.document import Location
-from diagnose.config.settings import Server, Settings
+from diagnose.config.settings import Settings
 from diagnose.config.shape import Part, parts
 from diagnose.config.values import is_loopback, split_address, suggestion
 
@@ -74,16 +74,22 @@ def cross_checks(data: dict[str, Any]) -> Found:
 
 def _open_listener(data: dict[str, Any]) -> Found:
     auth = _map(data.get("auth"))
-    listen = _map(data.get("server")).get("listen") or Server.model_fields["listen"].default
-    if any(auth.get(kind) for kind in ("tokens", "basic", "hmac", "certificates")) or not isinstance(listen, str):
+    if any(auth.get(kind) for kind in ("tokens", "basic", "hmac", "certificates")):
         return
+    for place in (("server", "listen"), ("ingest", "otlp_http"), ("ingest", "otlp_grpc")):
+        section, name = place
+        listen = _map(data.get(section)).get(name)
+        if isinstance(listen, str) and _is_open(listen):
+            remedy = "set credentials under auth, or listen on 127.0.0.1"
+            yield place, f"{listen} can be reached from other machines; {remedy}"
+
+
+def _is_open(listen: str) -> bool:
     try:
         host, _ = split_address(listen)
     except ValueError:
-        return
-    if not is_loopback(host):
-        remedy = "set credentials under auth, or listen on 127.0.0.1"
-        yield ("server", "listen"), f"{listen} can be reached from other machines; {remedy}"
+        return False  # the field says what is wrong
+    return not is_loopback(host)
 
 
 def _static_targets(data: dict[str, Any]) -> Found:

@@ -139,6 +139,10 @@ class Redaction(Section):
 
 
 class Ingest(Section):
+    otlp_http: Address | None = Field(
+        None, description="Address of a listener for OTLP over HTTP only. `server.listen` takes OTLP too."
+    )
+    otlp_grpc: Address | None = Field(None, description="Address of a listener for OTLP over gRPC.")
     decoder: Literal["columns", "objects"] = Field(
         "columns", description="How protobuf is read: many rows at once (ptars), or one by one, slower, same rows."
     )

@@ -32,11 +32,11 @@ from diagnose.web.upkeep import upkeep
 __all__ = ["Service", "create_app"]
 
 
-def create_app(service: Service, settings: Settings) -> Flask:
-    """The WSGI application over a running *service*."""
+def create_app(service: Service, settings: Settings, context: Context | None = None) -> Flask:
+    """The WSGI application over a running *service*; several share what they may do at once by sharing *context*."""
     app = Flask("diagnose.web", static_folder=None)
     app.jinja_options = {"autoescape": True, "trim_blocks": True, "undefined": StrictUndefined}
-    app.extensions[EXTENSION] = Context.of(service)
+    app.extensions[EXTENSION] = context or Context.of(service)
     Guard(settings).register(app)
     Lanes().register(app)
     errors.register(app)

@@ -99,6 +99,11 @@ class Guard:
         if request.endpoint:
             self._check_role(request, getattr(current_app.view_functions[request.endpoint], "role", "admin"))
 
+    def allows(self, authorization: str, role: Role) -> bool | None:
+        """For what is no HTTP request; None when the credentials are missing or wrong."""
+        identity = self._identify(authorization)
+        return identity.may(role) if identity else None
+
     def _check_host(self, asked: Request) -> None:
         host = _host_name(asked.headers.get("Host", ""))
         if not is_loopback(host) and host not in self._hosts:

@@ -77,10 +77,19 @@ class _Server(Server):
 class HttpServer:
     """`start` binds and returns; `stop` lets running requests end. The address is the one really bound."""
 
-    def __init__(self, app: Flask, settings: Settings, *, headers_s: float = HEADERS_S) -> None:
-        """*headers_s*: how long all headers of a request may take."""
+    def __init__(
+        self,
+        app: Flask,
+        settings: Settings,
+        *,
+        listen: str | None = None,
+        setting: str = "server.listen",
+        headers_s: float = HEADERS_S,
+    ) -> None:
+        """*setting* has the address *listen*. *headers_s*: how long all headers of a request may take."""
         self.app = app
-        self._listen = settings.server.listen
+        self._listen = listen or settings.server.listen
+        self._setting = setting
         self._server = _Server(
             split_address(self._listen),
             app,
@@ -114,7 +123,7 @@ class HttpServer:
         try:
             self._server.prepare()
         except OSError as err:
-            raise ConfigError([Mistake("server.listen", self._why(err))]) from err
+            raise ConfigError([Mistake(self._setting, self._why(err))]) from err
         self._server.deadlines.start()
         self._thread.start()
 
