@@ -97,6 +97,7 @@ def crash(folder: Path, kills: int, seed: int, **settings: Any) -> Figures:
     dice = random.Random(seed)  # noqa: S311  repeatable moments
     figures, senders = Figures(), Senders(f"crash-{seed}")
     service = ServiceProcess(folder, **settings)
+    service.patience_s = 300.0  # beside other work a start takes its time
     host, port = service.url.removeprefix("http://").split(":")
     for _ in range(kills):
         began = time.monotonic()
@@ -113,6 +114,7 @@ def crash(folder: Path, kills: int, seed: int, **settings: Any) -> Figures:
         _count(folder / "data", senders, figures)
         if not figures.all_is_well:
             break
+        print(f"kill {figures.kills}: {figures.acknowledged} acknowledged, {figures.found} found", file=sys.stderr)
     service.kill_for_good()
     figures.unanswered = senders.cut_off
     return figures

@@ -30,6 +30,8 @@ def free_port() -> int:
 class ServiceProcess:
     """`diagnose serve` with a data directory in *folder*; started by `start`, ended by `stop` or `kill`."""
 
+    patience_s = PATIENCE_S
+
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
         self.url = f"http://127.0.0.1:{free_port()}"
@@ -130,7 +132,7 @@ class ServiceProcess:
 
     def wait_for(self, found: Callable[[], Answer]) -> Answer:
         """What *found* answers once that is true. Fails with the log when it does not come true in time."""
-        deadline = time.monotonic() + PATIENCE_S
+        deadline = time.monotonic() + self.patience_s
         while time.monotonic() < deadline:
             if answer := found():
                 return answer
