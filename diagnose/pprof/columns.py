@@ -163,8 +163,8 @@ def _stack_table(functions: Functions, frames: Frames, stacks: Stacks, nodes: No
         _or_null(_taken(nodes.flat, np.where(is_empty, -1, ends[1:] - 1))),
         _or_null(_taken(frames.function[stacks.frames], own)),
         of_profiler,
-        pa.ListArray.from_arrays(offsets, pa.array(nodes.flat.astype(np.int32))),
-        pa.ListArray.from_arrays(offsets, pa.array(stacks.frames.astype(np.int32))),
+        pa.ListArray.from_arrays(offsets, pa.array(nodes.flat)),
+        pa.ListArray.from_arrays(offsets, pa.array(stacks.frames)),
     ]
     return _table(columns, STACKS)
 
@@ -175,7 +175,7 @@ def _own_places(functions: Functions, frames: Frames, stacks: Stacks) -> Positio
     is_runtime = np.array([origin.is_runtime for origin in functions.origins], np.bool_)
     own = first_places(is_own[frames.function][stacks.frames], stacks.ends)
     outside = first_places(~is_runtime[frames.function][stacks.frames], stacks.ends)
-    leaf = first_places(np.ones(len(stacks.frames), np.bool_), stacks.ends)
+    leaf = np.where(stacks.ends[1:] > stacks.ends[:-1], stacks.ends[:-1], -1)
     return np.where(own >= 0, own, np.where(outside >= 0, outside, leaf))
 
 
@@ -219,7 +219,7 @@ def _lists(matrix: NDArray[Any]) -> pa.Array:
     return pa.ListArray.from_arrays(pa.array(np.arange(rows + 1) * width, pa.int32()), pa.array(matrix.ravel()))
 
 
-def _taken(values: Positions, places: Positions) -> Positions:
+def _taken(values: NDArray[Any], places: Positions) -> Positions:
     """-1 where there is no place."""
     return np.where(places < 0, -1, np.append(values, -1)[places])
 

@@ -24,6 +24,7 @@ ID_MASK = (1 << 63) - 1
 _STEP = np.uint64(0x9E3779B97F4A7C15)
 _FIRST = np.uint64(0xBF58476D1CE4E5B9)
 _SECOND = np.uint64(0x94D049BB133111EB)
+_PIECE = 32_768
 
 
 def hash64(data: bytes) -> int:
@@ -39,22 +40,33 @@ def hash_text(text: str) -> int:
 
 def scramble(values: Hashes) -> Hashes:
     """SplitMix64's finaliser: every bit of a value changes half of the result."""
-    mixed = values ^ (values >> np.uint64(30))
-    mixed *= _FIRST
-    mixed ^= mixed >> np.uint64(27)
-    mixed *= _SECOND
-    mixed ^= mixed >> np.uint64(31)
-    return mixed
+    return _scrambled(values.copy())
+
+
+def _scrambled(values: Hashes) -> Hashes:
+    """The same in place, piece by piece: what fits into the cache takes a third of the time."""
+    for start in range(0, len(values), _PIECE):
+        piece = values[start : start + _PIECE]
+        piece ^= piece >> np.uint64(30)
+        piece *= _FIRST
+        piece ^= piece >> np.uint64(27)
+        piece *= _SECOND
+        piece ^= piece >> np.uint64(31)
+    return values
 
 
 def mix(first: Hashes, second: NDArray[np.int64] | Hashes) -> Hashes:
     """One hash out of two; the order counts."""
-    return scramble(scramble(first + _STEP) + second.astype(np.uint64) * _STEP)
+    return _scrambled(_scrambled(first + _STEP) + second.astype(np.uint64) * _STEP)
 
 
 def placed(values: Hashes, places: Positions) -> Hashes:
     """A hash of each value at its place; their sum is the hash of the sequence."""
-    return scramble(values + (places + 1).astype(np.uint64) * _STEP)
+    hashes = places.astype(np.uint64)
+    hashes += np.uint64(1)
+    hashes *= _STEP
+    hashes += values
+    return _scrambled(hashes)
 
 
 def sums(values: Hashes, ends: Positions) -> Hashes:
@@ -66,4 +78,6 @@ def sums(values: Hashes, ends: Positions) -> Hashes:
 
 def as_ids(hashes: Hashes) -> Hashes:
     """Cut to 63 bits."""
-    return scramble(hashes) & np.uint64(ID_MASK)
+    ids = scramble(hashes)
+    ids &= np.uint64(ID_MASK)
+    return ids

@@ -8,11 +8,12 @@ the same id in every profile.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from diagnose.pprof.arrays import Positions, dense, places_within
+from diagnose.pprof.arrays import BLOCK, Positions, blocks, dense, places_within
 from diagnose.pprof.hashing import Hashes, as_ids, placed
 
 _ROOT = -1
@@ -30,10 +31,10 @@ class Nodes:
     first_frames: Positions  # number of the first frame seen there
     depths: Positions  # 1 for a root
     outer_most: NDArray[np.bool_]  # no ancestor has the same name
-    flat: Positions
+    flat: NDArray[np.int32]
 
 
-def build_nodes(frames: Positions, ends: Positions, name_of_frame: Positions, name_hashes: Hashes) -> Nodes:
+def build_nodes(frames: NDArray[np.int32], ends: Positions, name_of_frame: Positions, name_hashes: Hashes) -> Nodes:
     """
     The tree over the stacks `frames[ends[i]:ends[i + 1]]`, given leaf → root as frame numbers.
 
@@ -41,27 +42,56 @@ def build_nodes(frames: Positions, ends: Positions, name_of_frame: Positions, na
 
         stacks [c b a] and [b a], names a b c  →  nodes a, a/b, a/b/c; flat = [0 1 2, 0 1]
     """
+    flat = np.empty(len(frames), np.int32)
+    parts: list[_Part] = []
+    known = 0
+    for first, last in blocks(ends):
+        whole = slice(ends[first], ends[last])
+        part, numbers = _part(frames[whole], ends[first : last + 1] - ends[first], name_hashes[name_of_frame])
+        flat[whole] = numbers + known  # for now the place among the nodes of all parts
+        parts.append(part.shifted(known))
+        known += len(part.ids)
+    ids, parents, first_frames, depths = (np.concatenate(column) for column in zip(*(_NOTHING, *parts), strict=True))
+    number, firsts = dense(ids)
+    own_parents = parents[firsts]
+    parents = np.where(own_parents < 0, _ROOT, number[own_parents] if len(number) else own_parents)
+    for start in range(0, len(flat), BLOCK):
+        flat[start : start + BLOCK] = number[flat[start : start + BLOCK]]
+    names = name_of_frame[first_frames[firsts]]
+    return Nodes(ids[firsts], parents, first_frames[firsts], depths[firsts], _outer_most(parents, names), flat)
+
+
+class _Part(NamedTuple):
+    """The nodes of some stacks; those of several parts may be the same."""
+
+    ids: Hashes
+    parents: Positions
+    first_frames: Positions
+    depths: Positions
+
+    def shifted(self, by: int) -> _Part:
+        return self._replace(parents=np.where(self.parents < 0, _ROOT, self.parents + by))
+
+
+_NOTHING = _Part(np.zeros(0, np.uint64), *(np.zeros(0, np.int64),) * 3)
+
+
+def _part(frames: NDArray[np.int32], ends: Positions, frame_hashes: Hashes) -> tuple[_Part, Positions]:
+    """The nodes of these stacks and, stack by stack from the root, which one each frame is."""
     counts, places = np.diff(ends), places_within(ends)
     from_root = frames[np.repeat(ends[1:] - 1, counts) - places]
-    names = name_of_frame[from_root]
-    ids = _path_hashes(placed(name_hashes[names], places), ends)
-    flat, first = dense(ids)
-    parents = np.where(places[first] == 0, _ROOT, flat[first - 1])
-    return Nodes(
-        ids=ids[first],
-        parents=parents,
-        first_frames=from_root[first],
-        depths=places[first] + 1,
-        outer_most=_outer_most(parents, names[first]),
-        flat=flat,
-    )
+    ids = _path_hashes(placed(frame_hashes[from_root], places), ends)
+    numbers, first = dense(ids)
+    parents = np.where(places[first] == 0, _ROOT, numbers[first - 1])
+    return _Part(ids[first], parents, from_root[first].astype(np.int64), places[first] + 1), numbers
 
 
 def _path_hashes(values: Hashes, ends: Positions) -> Hashes:
     """The hash of each stack from its start up to every place in it."""
     added = np.zeros(len(values) + 1, np.uint64)
     np.cumsum(values, out=added[1:])
-    return as_ids(added[1:] - np.repeat(added[ends[:-1]], np.diff(ends)))
+    added[1:] -= np.repeat(added[ends[:-1]], np.diff(ends))
+    return as_ids(added[1:])
 
 
 def _outer_most(parents: Positions, names: Positions) -> NDArray[np.bool_]:

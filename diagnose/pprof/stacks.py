@@ -7,13 +7,14 @@ Locations → functions, frames and stacks, each distinct one once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.errors import DecodeError
-from diagnose.pprof.arrays import Positions, dense, places_within, slices
+from diagnose.pprof.arrays import Positions, blocks, dense, places_within, slices
 from diagnose.pprof.hashing import Hashes, as_ids, hash_text, mix, placed, sums
 from diagnose.pprof.names import Origin, origin_of
 from diagnose.pprof.wire import Lines, Texts, Wire
@@ -50,7 +51,7 @@ class Stacks:
     """The frames `frames[ends[i]:ends[i + 1]]` of each distinct stack, leaf first; `of_sample` says whose they are."""
 
     ids: Hashes
-    frames: Positions
+    frames: NDArray[np.int32]
     ends: Positions
     of_sample: Positions
 
@@ -83,17 +84,21 @@ def read_stacks(wire: Wire, frames: Frames) -> Stacks:
     Labels split one stack into many samples, so equal lists of locations are found first, and only one of each is
     spelled out. Raises DecodeError when that takes more than MAX_FRAMES, or one is deeper than MAX_DEPTH.
     """
-    of_sample, first = dense(_hashes(wire.locations.astype(np.uint64), wire.ends))
-    places, ends = slices(wire.ends, first)
-    locations = wire.locations[places]
+    locations = wire.locations
+    of_sample, first = dense(_hashes(lambda part: locations[part].astype(np.uint64), wire.ends))
     line_counts = np.diff(wire.lines.ends)
-    if line_counts[locations].sum() > MAX_FRAMES:
+    lengths = _lengths(wire, first, line_counts)
+    ends = np.concatenate([[0], np.cumsum(lengths)])
+    if ends[-1] > MAX_FRAMES:
         raise DecodeError(f"the stacks have more than {MAX_FRAMES} frames in all", field="sample")
-    places, line_ends = slices(wire.lines.ends, locations)
-    flat, ends = frames.of_line[places], line_ends[ends]
-    if len(ends) > 1 and np.diff(ends).max() > MAX_DEPTH:
+    if len(lengths) and lengths.max() > MAX_DEPTH:
         raise DecodeError(f"a stack has more than {MAX_DEPTH} frames", field="sample")
-    ids = as_ids(_hashes(frames.ids[flat], ends))
+    flat = np.empty(ends[-1], np.int32)
+    for start, stop in blocks(ends):
+        places, _ = slices(wire.ends, first[start:stop])
+        lines, _ = slices(wire.lines.ends, locations[places])
+        flat[ends[start] : ends[stop]] = frames.of_line[lines]
+    ids = as_ids(_hashes(lambda part: frames.ids[flat[part]], ends))
     of_list, first = dense(ids)
     if len(first) < len(ids):
         places, ends = slices(ends, first)
@@ -101,5 +106,20 @@ def read_stacks(wire: Wire, frames: Frames) -> Stacks:
     return Stacks(ids, flat, ends, of_list[of_sample])
 
 
-def _hashes(values: Hashes, ends: Positions) -> Hashes:
-    return sums(placed(values, places_within(ends)), ends)
+def _lengths(wire: Wire, samples: Positions, line_counts: Positions) -> Positions:
+    """How many frames the stack of each of these samples has."""
+    lengths = np.empty(len(wire.ends) - 1, np.int64)
+    for first, last in blocks(wire.ends):
+        counts = line_counts[wire.locations[wire.ends[first] : wire.ends[last]]].astype(np.uint64)
+        lengths[first:last] = sums(counts, wire.ends[first : last + 1] - wire.ends[first]).astype(np.int64)
+    return np.asarray(lengths[samples])
+
+
+def _hashes(values: Callable[[slice], Hashes], ends: Positions) -> Hashes:
+    """The hash of each slice of *values*, which gives a part of them."""
+    hashes = np.empty(len(ends) - 1, np.uint64)
+    for first, last in blocks(ends):
+        own_ends = ends[first : last + 1] - ends[first]
+        part = values(slice(ends[first], ends[last]))
+        hashes[first:last] = sums(placed(part, places_within(own_ends)), own_ends)
+    return hashes
