@@ -28,6 +28,7 @@ from diagnose.config import Section, Settings, StoreSettings, parse_size
 from diagnose.config.shape import bare, item_type, sections_in, tag
 from diagnose.config.units import format_duration, format_size
 from diagnose.store.db import Store
+from diagnose.store.queries import load_queries
 from diagnose.telemetry import REGISTRY
 from diagnose.web import create_app
 
@@ -157,7 +158,7 @@ def _command(name: str, command: click.Command) -> dict[str, Any]:
 
 
 def schema_reference() -> str:
-    """Every view with its columns, and every macro that has a comment, from an empty database."""
+    """Every view with its columns and an example, and every macro that has a comment, from an empty database."""
     with TemporaryDirectory() as folder, Store.open(Path(folder)) as store:
         views = store.rows(VIEWS)
         columns = store.rows(VIEW_COLUMNS)
@@ -166,7 +167,13 @@ def schema_reference() -> str:
         {**view, "columns": [_cells(column) for column in columns if column["view_name"] == view["name"]]}
         for view in views
     ]
-    return TEMPLATES.get_template("schema.md.j2").render(views=shown, macros=[_cells(each) for each in macros])
+    cells = [_cells(each) for each in macros]
+    return TEMPLATES.get_template("schema.md.j2").render(views=shown, macros=cells, examples=schema_examples())
+
+
+def schema_examples() -> dict[str, str]:
+    """SQL by the name of the view it is an example for; `macros` are statements, one a line."""
+    return load_queries("schema_examples", Path(__file__).parent / "templates")
 
 
 def _cells(row: dict[str, Any]) -> dict[str, str]:
