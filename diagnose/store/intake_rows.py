@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
+from itertools import starmap
 from typing import Any
 
 import duckdb
 
-from diagnose.model import Accepted, new_id
+from diagnose.model import Accepted, AlertGroup, new_id
 from diagnose.store.db import as_json, fetch
 from diagnose.store.episodes import Member, Period, Periods
 from diagnose.store.folding import Fold, Folded
@@ -146,7 +148,7 @@ def _free_ids(cursor: duckdb.DuckDBPyConnection) -> Iterator[str]:
 
 def _write(cursor: duckdb.DuckDBPyConnection, picture: Picture) -> None:
     incidents = picture.fold.incidents.values()
-    _save_messages(cursor, picture)
+    _insert(cursor, "save_messages", starmap(_message_row, picture.messages))
     _insert(cursor, "save_events", map(_event_row, picture.new_events))
     _insert(cursor, "save_episodes", map(_episode_row, picture.first.values()))
     _change(cursor, "change_episodes", map(_state, picture.changed_periods()))
@@ -164,17 +166,14 @@ def _change(cursor: duckdb.DuckDBPyConnection, name: str, rows: Iterable[Mapping
         cursor.execute(SQL[name], {"rows": as_json(together)})
 
 
-def _save_messages(cursor: duckdb.DuckDBPyConnection, picture: Picture) -> None:
-    """The bodies are bytes, which JSON does not have."""
-    if not picture.messages:
-        return
-    rows = []
-    for message_id, group in picture.messages:
-        row = vars(group) | {"message_id": message_id, "route_labels": dict(group.route_labels)}
-        del row["alerts"], row["body"]
-        rows.append(row)
-    bodies = [group.body for _, group in picture.messages]
-    cursor.execute(SQL["save_messages"], {"rows": as_json(rows), "bodies": bodies})
+def _message_row(message_id: str, group: AlertGroup) -> dict[str, Any]:
+    row = vars(group) | {
+        "message_id": message_id,
+        "route_labels": dict(group.route_labels),
+        "body": b64encode(group.body).decode(),
+    }
+    del row["alerts"]
+    return row
 
 
 def _event_row(event: Event) -> dict[str, Any]:

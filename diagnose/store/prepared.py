@@ -15,14 +15,21 @@ import duckdb
 from diagnose.store.db import as_json, fetch
 
 RENEW_AFTER = 256
+SPELLED_OUT = 1_000_000  # characters
 
 _uses: WeakKeyDictionary[duckdb.DuckDBPyConnection, dict[str, int]] = WeakKeyDictionary()
 
 
 def insert_rows(cursor: duckdb.DuckDBPyConnection, name: str, sql: str, rows: Iterable[Mapping[str, Any]]) -> None:
     """Run *sql*, whose one parameter `$rows::VARCHAR` is JSON, if there are any rows. *name* is its own."""
-    if together := list(rows):
-        cursor.execute(_execute(cursor, name, sql, {"rows": as_json(together)}))
+    together = list(rows)
+    if not together:
+        return
+    text = as_json(together)
+    if len(text) > SPELLED_OUT:  # planning is nothing beside such a text, reading it as SQL is not
+        cursor.execute(sql, {"rows": text})
+    else:
+        cursor.execute(_execute(cursor, name, sql, {"rows": text}))
 
 
 def fetch_prepared(

@@ -48,13 +48,13 @@ SELECT incident_id FROM incident
 WHERE incident_id IN (SELECT unnest(from_json($incidents, '["VARCHAR"]')));
 
 -- name: save_messages
--- $bodies in the order of $rows.
+-- The bodies are bytes, which JSON does not have: base64.
 INSERT INTO message BY NAME
-SELECT one.*, body FROM (SELECT unnest(from_json($rows, '[{
+SELECT one.* REPLACE (from_base64(one.body) AS body) FROM (SELECT unnest(from_json($rows::VARCHAR, '[{
     "message_id": "VARCHAR", "source": "VARCHAR", "group_key": "VARCHAR", "receiver": "VARCHAR", "status": "VARCHAR",
     "external_url": "VARCHAR", "notification_reason": "VARCHAR", "route_labels": "MAP(VARCHAR, VARCHAR)",
-    "truncated_alerts": "INTEGER", "received_at": "TIMESTAMPTZ"
-}]')) AS one, unnest($bodies::BLOB[]) AS body);
+    "truncated_alerts": "INTEGER", "received_at": "TIMESTAMPTZ", "body": "VARCHAR"
+}]')) AS one);
 
 -- name: save_events
 INSERT INTO alert_event BY NAME
