@@ -81,6 +81,16 @@ def test_the_chart_is_the_rules_own_number_with_its_threshold(report):
     assert (ACTIVE - timedelta(minutes=3), NOW) == (report.chart.since, report.chart.until)
 
 
+def test_profiles_that_began_together_make_one_mark_although_one_has_no_lag(store):
+    incident_id, explained = recorded.record(store)
+    first_at = store.row("SELECT min(started_at) AS at FROM capture WHERE trigger = 'alert'")["at"]
+    set_all = "UPDATE capture SET started_at = $at, lag_ms = CASE WHEN kind <> 'cpu' THEN lag_ms END"
+    store.control.run(lambda cursor: cursor.execute(set_all, {"at": first_at}))
+    marks = [mark.text for mark in report_of(store, incident_id, explained).chart.marks]
+
+    assert 1 == len([text for text in marks if text.startswith("profiled")])
+
+
 def test_without_the_rules_number_the_chart_comes_from_spans(store):
     incident_id, explained = recorded.record(store)
     store.telemetry.run(lambda cursor: cursor.execute("DELETE FROM live_metric_point"))

@@ -70,8 +70,8 @@ def _marks(rows: Rows) -> Iterable[Mark]:
         yield Mark(started_at, f"onset {text.clock(started_at)}")
     yield Mark(fired_at, f"fired {text.clock(fired_at)}")
     taken = [each for each in rows.captures if each.status == "done" and each.trigger == "alert" and each.started_at]
-    profiled = min(((each.started_at, each.lag_ms) for each in taken if each.started_at), default=None)
-    if profiled:
+    taken_at = ((each.started_at, each.lag_ms) for each in taken if each.started_at)
+    if profiled := min(taken_at, key=lambda pair: pair[0], default=None):
         at, lag_ms = profiled
         yield Mark(at, "profiled" if lag_ms is None else f"profiled +{text.milliseconds(lag_ms)}")
     if ended_at:
