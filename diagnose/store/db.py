@@ -31,7 +31,7 @@ from diagnose.store.writer import Writer
 FILES = ("control", "telemetry")
 STORAGE_VERSION = "v1.5.0"
 CHECKPOINT_THRESHOLD = "512MB"
-GATHER_S = 0.005  # under load, alerts that come a little later share the commit
+GATHER_S = 0.008  # under load, alerts that come a little later share the commit
 Params = Mapping[str, Any] | Sequence[Any] | None
 
 
