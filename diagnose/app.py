@@ -41,7 +41,7 @@ from diagnose.store.retention import Removed, Retention
 from diagnose.store.segments import Segments
 from diagnose.store.snapshots import Snapshots
 from diagnose.store.spool import Spool
-from diagnose.telemetry import DISK_FREE, OPEN_INCIDENTS, QUEUE_JOBS, READY, get_logger
+from diagnose.telemetry import DISK_FREE, OPEN_INCIDENTS, QUEUE_AGE, QUEUE_JOBS, READY, get_logger
 from diagnose.web.listeners import Listeners
 
 log = get_logger(__name__)
@@ -197,6 +197,7 @@ class Service:
         DISK_FREE.set_function(lambda: _disk_free_bytes(self.settings.store.path))
         for writer in (self.store.control, self.store.telemetry):
             QUEUE_JOBS.labels(writer.name).set_function(partial(getattr, writer, "waiting_jobs"))
+            QUEUE_AGE.labels(writer.name).set_function(partial(getattr, writer, "oldest_waiting_s"))
 
 
 def _disk_free_bytes(path: Path) -> int:

@@ -3,7 +3,10 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import duckdb
 import pytest
@@ -12,6 +15,7 @@ from diagnose.errors import DecodeError, StoreBusy, StoreError
 from diagnose.store import writer as writing
 from diagnose.store.db import Store
 from diagnose.store.writer import Writer
+from tests.waiting import wait_until
 
 Cursor = duckdb.DuckDBPyConnection
 
@@ -96,6 +100,46 @@ def test_jobs_that_wait_together_share_one_commit_and_a_bad_one_fails_alone(writ
     assert ["a", "b"] == lines(database)
 
 
+def together(cursor: Cursor, texts: Sequence[str]) -> list[tuple[str, int]]:
+    """All texts with one statement; each learns how many there were."""
+    if "bad" in texts:
+        raise DecodeError("a bad one")
+    cursor.execute("INSERT INTO line SELECT unnest($texts)", {"texts": list(texts)})
+    return [(text, len(texts)) for text in texts]
+
+
+def run_in_threads(*calls: Callable[[], Any]) -> list[Future[Any]]:
+    pool = ThreadPoolExecutor(len(calls))
+    futures = [pool.submit(call) for call in calls]
+    pool.shutdown(wait=False)
+    return futures
+
+
+def test_items_of_one_kind_that_wait_together_are_stored_together(writer, database):
+    gate = Gate()
+    writer.submit(gate)
+    assert gate.entered.wait(5)
+    stored = run_in_threads(*(partial(writer.run_together, together, text) for text in "abc"))
+    wait_until(lambda: writer.waiting_jobs == 3)
+    gate.open.set()
+
+    assert [("a", 3), ("b", 3), ("c", 3)] == [each.result(5) for each in stored]
+    assert list("abc") == sorted(lines(database))
+
+
+def test_a_bad_item_is_refused_alone(writer, database):
+    gate = Gate()
+    writer.submit(gate)
+    assert gate.entered.wait(5)
+    stored = run_in_threads(*(partial(writer.run_together, together, text) for text in ("a", "bad", "b")))
+    wait_until(lambda: writer.waiting_jobs == 3)
+    gate.open.set()
+
+    assert isinstance(stored[1].exception(5), DecodeError)
+    assert [("a", 1), ("b", 1)] == [stored[0].result(5), stored[2].result(5)]
+    assert ["a", "b"] == sorted(lines(database))
+
+
 def test_a_failed_job_leaves_nothing_and_the_next_one_works(writer, database):
     with pytest.raises(ZeroDivisionError):
         writer.run(fail(ZeroDivisionError()))
@@ -175,10 +219,11 @@ def test_the_queue_is_bounded_in_jobs(writer):
     waiting = [writer.submit(nothing) for _ in range(writing.MAX_WAITING_JOBS)]
     with pytest.raises(StoreBusy, match="queue holds 1024 jobs"):
         writer.submit(nothing)
-    gate.open.set()
 
+    assert writer.oldest_waiting_s > 0
+    gate.open.set()
     assert None is waiting[-1].result(10)
-    assert 0 == writer.waiting_jobs
+    assert (0, 0.0) == (writer.waiting_jobs, writer.oldest_waiting_s)
 
 
 def test_stopping_commits_what_waits_and_refuses_what_comes_later(database):

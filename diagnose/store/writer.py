@@ -44,6 +44,7 @@ class _Entry:
     together: Together[Any, Any]
     item: Any
     size_bytes: int
+    queued_s: float = field(default_factory=time.monotonic)
     result: Future[Any] = field(default_factory=Future)
 
 
@@ -111,6 +112,13 @@ class Writer:
     @property
     def waiting_jobs(self) -> int:
         return self._waiting.qsize()
+
+    @property
+    def oldest_waiting_s(self) -> float:
+        """Age of the job that waits longest; 0 when none does."""
+        with self._waiting.mutex:
+            oldest = self._waiting.queue[0] if self._waiting.queue else None
+        return 0.0 if oldest is None else time.monotonic() - oldest.queued_s
 
     def run(self, job: Job[Result], *, size_bytes: int = 0, wait_s: float = 5.0) -> Result:
         """
