@@ -7,6 +7,8 @@ WITH chosen AS (
 ), once AS MATERIALIZED (
   SELECT DISTINCT ON (trace_id, span_id) spans.*
   FROM spans JOIN incident_traces USING (trace_id) JOIN chosen USING (incident_id)
+  WHERE spans.start_time >= chosen.started_at - INTERVAL 1 HOUR
+    AND spans.start_time < coalesce(chosen.ended_at, now()) + INTERVAL 1 HOUR
 ), below AS (
   SELECT trace_id, parent_span_id AS span_id, sum(duration_ns) AS children_ns
   FROM once WHERE parent_span_id IS NOT NULL GROUP BY ALL

@@ -2,10 +2,13 @@
 -- question: Was that request computing or waiting?
 -- parameters:
 --   trace VARCHAR: the trace; the slowest of the newest incident when left out
-WITH slowest AS (
+WITH chosen AS (
+  SELECT * FROM incidents ORDER BY started_at DESC LIMIT 1
+), slowest AS (
   SELECT trace_id
-  FROM incident_traces JOIN spans USING (trace_id)
-  WHERE incident_id = (SELECT incident_id FROM incidents ORDER BY started_at DESC LIMIT 1)
+  FROM incident_traces JOIN spans USING (trace_id) JOIN chosen USING (incident_id)
+  WHERE spans.start_time >= chosen.started_at - INTERVAL 1 HOUR
+    AND spans.start_time < coalesce(chosen.ended_at, now()) + INTERVAL 1 HOUR
   ORDER BY duration_ns DESC LIMIT 1
 )
 SELECT
