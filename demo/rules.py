@@ -23,8 +23,8 @@ Values = Mapping[str, Mapping[str, str]]
 PRODUCTION: Values = {}
 
 # For scrapes and evaluations every second. A single hiccup stays visible for as long as the window, which is why no
-# `for` is shorter than its window where a hiccup could exceed the threshold; latency, which any busy machine disturbs,
-# has to last for three seconds more. In three seconds there are 60 requests: one in a hundred is less than one, so it
+# `for` is shorter than its window where a hiccup could exceed the threshold; what any busy machine disturbs (latency,
+# waiting for a processor) has to last for three seconds more. In three seconds there are 60 requests: one in a hundred is less than one, so it
 # is p95 here. Healthy figures and those of the faults, between which the thresholds lie, are in target/FAULTS.md.
 DEMO: Values = {
     # Prometheus, the collector and others are watched in the demo, but they are not what is diagnosed.
@@ -62,10 +62,10 @@ DEMO: Values = {
         "for": "4s",
         "keep_firing_for": "15s",
     },
-    "HighGCShare": {"[5m]": "[5s]", "for": "3s", "keep_firing_for": "5s"},
+    "HighGCShare": {"[5m]": "[3s]", "for": "5s", "keep_firing_for": "5s"},
     "MutexWait": {"[5m]": "[5s]", "> 0.5": "> 0.1", "for": "3s", "keep_firing_for": "5s"},
-    "SchedulerLatency": {"[5m]": "[5s]", "> 0.02": "> 0.04", "for": "5s", "keep_firing_for": "5s"},
-    "CPUSaturation": {"[5m]": "[4s]", "> 0.85": "> 0.25", "for": "4s", "keep_firing_for": "5s"},
+    "SchedulerLatency": {"[5m]": "[3s]", "> 0.02": "> 0.04", "for": "6s", "keep_firing_for": "5s"},
+    "CPUSaturation": {"[5m]": "[3s]", "> 0.85": "> 0.25", "for": "6s", "keep_firing_for": "5s"},
     "TargetDown": {"for": "5s"},
 }
 
