@@ -85,21 +85,21 @@ def choose(store: Store, selection: Selection, value_type: str | None = None, *,
     if not rows:
         wanted = f"no profile {selection.profile_id!r}" if selection.profile_id else "no profile matches the selection"
         raise NotFound(wanted)
-    if len(rows) > MAX_PROFILES:
+    if sum(len(row["profile_ids"]) for row in rows) > MAX_PROFILES:
         raise DecodeError(f"more than {MAX_PROFILES} profiles match; choose a shorter time", field="since")
     kinds = sorted({row["kind"] for row in rows})
     if len(kinds) > 1:
         raise DecodeError(f"the profiles are of several kinds: {', '.join(kinds)}", field="kind")
-    newest = rows[-1]
+    newest = rows[0]
     name = value_type or newest["types"][newest["default_value"] - 1]
     having = [row for row in rows if name in row["types"]]
     if not having:
         raise DecodeError(f"no value type {name!r}; there are {', '.join(newest['types'])}", field=field)
     return Chosen(
-        profile_ids=tuple(row["profile_id"] for row in having),
+        profile_ids=tuple(profile_id for row in reversed(having) for profile_id in row["profile_ids"]),
         kind=kinds[0],
         service=newest["service_name"],
-        value_type=ValueType(name, having[-1]["units"][having[-1]["types"].index(name)]),
+        value_type=ValueType(name, having[0]["units"][having[0]["types"].index(name)]),
         duration_ns=sum(row["duration_ns"] for row in having),
     )
 

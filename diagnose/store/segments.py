@@ -55,10 +55,9 @@ CHECKPOINT_WAL_BYTES = 64 * MIB
 
 # A row group is what a lookup of one trace must unpack, and what the Bloom filter of trace_id answers for. Only columns
 # with a dictionary get such a filter: half as many traces as rows is what spans of a service come to.
-ROW_GROUP = 8192
 PARQUET = (
-    f"FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP}, "
-    f"DICTIONARY_SIZE_LIMIT {ROW_GROUP // 2}, USE_TMP_FILE false"
+    "FORMAT parquet, PARQUET_VERSION v2, COMPRESSION zstd, ROW_GROUP_SIZE {rows}, DICTIONARY_SIZE_LIMIT {distinct}, "
+    "USE_TMP_FILE false"
 )
 
 
@@ -136,7 +135,7 @@ class Segments:
             change.cursor.execute(QUERIES["remember_traces"], {"now": at})
         name = self._new_name(table, at)
         rows = f"SELECT * FROM ({table.live_rows}) ORDER BY {table.order}"  # noqa: S608  our own names
-        _write(change.cursor, rows, self.folder / name)
+        _write(change.cursor, table, rows, self.folder / name)
         change.add(table, name, at, at, pinned=False)
         change.cursor.execute(f"DELETE FROM telemetry.{table.live}")  # noqa: S608  our own names
         return name
@@ -207,7 +206,7 @@ class Segments:
         with self._merging:
             name = self._new_name(table, since)
             with self._removed_on_error([name]):
-                _write(copier, rows, self.folder / name)
+                _write(copier, table, rows, self.folder / name)
                 with self._change() as change:
                     change.remove(group)
                     return change.add(table, name, since, until, pinned=pinned)
@@ -422,9 +421,10 @@ def _table_of(group: Sequence[Segment]) -> SegmentTable:
     return next(each for each in TABLES if each.name == group[0].table)
 
 
-def _write(cursor: duckdb.DuckDBPyConnection, rows: str, file: Path) -> None:
+def _write(cursor: duckdb.DuckDBPyConnection, table: SegmentTable, rows: str, file: Path) -> None:
     """To the disk: the rows leave the database with the next commit, so the file must outlive a power cut."""
-    cursor.execute(f"COPY ({rows}) TO {quoted(str(file))} ({PARQUET})")
+    form = PARQUET.format(rows=table.row_group, distinct=table.row_group // 2)
+    cursor.execute(f"COPY ({rows}) TO {quoted(str(file))} ({form})")
     for path in (file, file.parent):
         handle = os.open(path, os.O_RDONLY)
         try:

@@ -1,16 +1,20 @@
 -- name: chosen
 -- The profiles of a selection, oldest first: either the one with this id, or all that match. NULL asks for nothing.
+-- One row for each kind, set of value types and default among them, the one of the newest profile first.
+WITH found AS (
+  SELECT profile_id, kind, service_name, duration_ns, started_at, value_types, default_value FROM profile
+  WHERE CASE WHEN $profile_id::VARCHAR IS NOT NULL THEN profile_id = $profile_id ELSE
+    service_name = $service AND ($instance::VARCHAR IS NULL OR service_instance_id = $instance)
+    AND ($kind::VARCHAR IS NULL OR kind = $kind)
+    AND ($since::TIMESTAMPTZ IS NULL OR started_at >= $since) AND ($until::TIMESTAMPTZ IS NULL OR started_at < $until)
+    AND list_has_all(map_entries(labels), map_entries($labels::MAP(VARCHAR, VARCHAR))) END
+  LIMIT $limit
+)
 SELECT
-  profile_id, kind, service_name, duration_ns, started_at,
-  list_transform(value_types, lambda each: each."type") AS types, list_transform(value_types, lambda each: each.unit) AS units,
-  default_value
-FROM profile
-WHERE CASE WHEN $profile_id::VARCHAR IS NOT NULL THEN profile_id = $profile_id ELSE
-  service_name = $service AND ($instance::VARCHAR IS NULL OR service_instance_id = $instance)
-  AND ($kind::VARCHAR IS NULL OR kind = $kind)
-  AND ($since::TIMESTAMPTZ IS NULL OR started_at >= $since) AND ($until::TIMESTAMPTZ IS NULL OR started_at < $until)
-  AND list_has_all(map_entries(labels), map_entries($labels::MAP(VARCHAR, VARCHAR))) END
-ORDER BY started_at, profile_id LIMIT $limit
+  kind, max_by(service_name, started_at) AS service_name, list(profile_id ORDER BY started_at, profile_id) AS profile_ids,
+  sum(duration_ns)::BIGINT AS duration_ns, list_transform(value_types, lambda each: each."type") AS types,
+  list_transform(value_types, lambda each: each.unit) AS units, default_value
+FROM found GROUP BY kind, value_types, default_value ORDER BY max(started_at) DESC
 
 -- name: flame
 -- Nodes of at least $smallest of the total, callers first.
