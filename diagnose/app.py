@@ -45,7 +45,7 @@ from diagnose.telemetry import DISK_FREE, OPEN_INCIDENTS, QUEUE_AGE, QUEUE_JOBS,
 from diagnose.web.listeners import Listeners
 
 log = get_logger(__name__)
-SWITCH_INTERVAL_S = 0.0005  # a busy Python thread otherwise starves the Arrow kernels of ingest
+SWITCH_INTERVAL_S = 0.0001  # a busy Python thread costs ingest 18 %; at 0.0005 46 % (docs/performance/ingest.md)
 MIN_DISK_FREE_BYTES = 64 * 1024 * 1024
 
 
