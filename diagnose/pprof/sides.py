@@ -13,7 +13,7 @@ from diagnose.pprof.top import By
 
 
 class FunctionSide(NamedTuple):
-    """One function: its values, and with `_seen` the observations behind them."""
+    """One function: its values, and with `_seen` the observations behind them; `_all_seen`: those it is a share of."""
 
     name: str
     file: str
@@ -26,6 +26,8 @@ class FunctionSide(NamedTuple):
     new_flat_seen: float
     base_cum_seen: float
     new_cum_seen: float
+    base_all_seen: float
+    new_all_seen: float
 
 
 @dataclass(frozen=True)
@@ -35,14 +37,13 @@ class FunctionSides:
     value_type: ValueType
     seconds: tuple[float, float]
     totals: tuple[int, int]
-    seen: tuple[float, float]
     functions: tuple[FunctionSide, ...]
 
     @classmethod
     def of(cls, value_type: ValueType, seconds: tuple[float, float], rows: Sequence[Sequence[Any]]) -> Self:
         """From rows of the macro `function_sides`; the totals are in every row."""
-        totals, seen = ((rows[0][11], rows[0][12]), (rows[0][13], rows[0][14])) if rows else ((0, 0), (0.0, 0.0))
-        return cls(value_type, seconds, totals, seen, tuple(FunctionSide(*row[:11]) for row in rows))
+        totals = (rows[0][11], rows[0][12]) if rows else (0, 0)
+        return cls(value_type, seconds, totals, tuple(FunctionSide(*row[:11], *row[13:15]) for row in rows))
 
     def diff(self, *, by: By = "flat", relative: bool = False) -> Diff:
         """What changed, the significant first, then by size of the change. See pprof/diff.py."""
@@ -71,7 +72,10 @@ class FunctionSides:
                 (each.base_flat_seen, each.new_flat_seen) if by == "flat" else (each.base_cum_seen, each.new_cum_seen)
             )
             if max(a, b) >= MIN_COUNT:
-                yield each.name, weaker(z_of_rate(a, b, before_s, after_s), z_of_share(a, b, *self.seen))
+                yield (
+                    each.name,
+                    weaker(z_of_rate(a, b, before_s, after_s), z_of_share(a, b, each.base_all_seen, each.new_all_seen)),
+                )
 
     def _change(self, each: FunctionSide, scale: float, z: float | None, *, significant: bool) -> FunctionChange:
         base_total, new_total = self.totals

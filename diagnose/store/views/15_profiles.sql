@@ -267,15 +267,19 @@ CREATE MACRO function_sides(
 ) AS TABLE
 WITH placed AS MATERIALIZED (
   SELECT
-    any_value(stack.nodes) AS nodes, any_value(stack.leaf_no) AS leaf_no,
+    any_value(stack.nodes) AS nodes, any_value(stack.leaf_no) AS leaf_no, bool_or(own.is_own) AS has_own,
     coalesce(sum(sides.value) FILTER (NOT sides.is_new), 0)::BIGINT AS base,
     coalesce(sum(sides.value) FILTER (sides.is_new), 0)::BIGINT AS new,
     coalesce(sum(sides.observations) FILTER (NOT sides.is_new), 0) AS base_seen,
     coalesce(sum(sides.observations) FILTER (sides.is_new), 0) AS new_seen
   FROM side_weights(base_ids, new_ids, value_type, trace_id, span_id, labels, focus) AS sides
-  JOIN stack USING (stack_no) WHERE NOT stack.is_profiler GROUP BY stack_no
+  JOIN stack USING (stack_no) LEFT JOIN function AS own ON own.function_no = stack.own_no
+  WHERE NOT stack.is_profiler GROUP BY stack_no
 ), totals AS (
-  SELECT sum(base)::BIGINT AS base, sum(new)::BIGINT AS new, sum(base_seen) AS base_seen, sum(new_seen) AS new_seen
+  SELECT
+    sum(base)::BIGINT AS base, sum(new)::BIGINT AS new, sum(base_seen) AS base_seen, sum(new_seen) AS new_seen,
+    coalesce(sum(base_seen) FILTER (has_own), 0) AS base_own_seen,
+    coalesce(sum(new_seen) FILTER (has_own), 0) AS new_own_seen
   FROM placed
 ), along AS (
   SELECT unnest(nodes) AS node_no, leaf_no, base, new, base_seen, new_seen FROM placed
@@ -297,10 +301,13 @@ WITH placed AS MATERIALIZED (
   FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no) GROUP BY named.name
 )
 SELECT
-  by_function.*, totals.base AS base_total, totals.new AS new_total, totals.base_seen AS base_total_seen,
-  totals.new_seen AS new_total_seen
-FROM by_function, totals;
-COMMENT ON MACRO TABLE function_sides IS 'Two lists of profiles side by side, without the samples of the profiler itself: per function flat and cum values of both and the observations behind them, and the totals.';
+  by_function.*, totals.base AS base_total, totals.new AS new_total,
+  CASE WHEN of_own THEN totals.base_own_seen ELSE totals.base_seen END AS base_total_seen,
+  CASE WHEN of_own THEN totals.new_own_seen ELSE totals.new_seen END AS new_total_seen
+FROM by_function, totals, LATERAL (
+  SELECT by_function.is_own AND least(totals.base_own_seen, totals.new_own_seen) >= 10 AS of_own
+) AS tested_on;
+COMMENT ON MACRO TABLE function_sides IS 'Two lists of profiles side by side, without the samples of the profiler itself: per function flat and cum values of both and the observations behind them, and the totals; base_total_seen and new_total_seen, of which a share is tested, are those of stacks with a function of the program''s own in them when the function is one of these.';
 
 CREATE MACRO merged_diff(
   base_ids, new_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
