@@ -116,7 +116,7 @@ def test_the_fault_cpu_fills_the_cpu_profile_with_samples_of_traces(shop: Shop) 
     hot = top(profile.result(), "cpu").functions[0]
 
     assert SHOP + "(*PriceMatcher).compareEveryPair" == hot.name
-    assert hot.flat > 0.8 * profile.result().total("cpu")
+    assert hot.cum > 0.8 * profile.result().total("cpu")  # a preempted loop has a runtime frame on top
     assert len(traces(profile.result())) > 3
 
 
