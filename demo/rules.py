@@ -24,8 +24,9 @@ PRODUCTION: Values = {}
 
 # For scrapes and evaluations every second. A single hiccup stays visible for as long as the window, which is why no
 # `for` is shorter than its window where a hiccup could exceed the threshold; what any busy machine disturbs (latency,
-# waiting for a processor) has to last for three seconds more. In three seconds there are 60 requests: one in a hundred is less than one, so it
-# is p95 here. Healthy figures and those of the faults, between which the thresholds lie, are in target/FAULTS.md.
+# waiting for a processor) has to last for three seconds more. In three seconds there are 60 requests: one in a hundred
+# is less than one, so it is p95 here. Healthy figures and those of the faults, between which the thresholds lie, are in
+# target/FAULTS.md.
 DEMO: Values = {
     # Prometheus, the collector and others are watched in the demo, but they are not what is diagnosed.
     "*": {'job=~".+"': 'job=~"gateway|checkout|pricing|inventory"'},
