@@ -137,12 +137,17 @@ def _hot(attributes: Pairs, count: int) -> Columns:
 
 def _first(attributes: Pairs, names: tuple[str, str], count: int) -> pa.Array:
     """The newer name, unless it is missing or empty."""
-    newer, older = (attributes.column(name, count) for name in names)
-    return pc.coalesce(text_or_null(newer), older)
+    newer, older = names
+    if newer not in attributes.names:
+        return attributes.column(older, count)
+    found = text_or_null(attributes.column(newer, count))
+    return pc.coalesce(found, attributes.column(older, count)) if older in attributes.names else found
 
 
 def _small_number(texts: pa.Array) -> pa.Array:
     """An HTTP status code; anything that is none, or does not fit the column, is nothing."""
+    if texts.null_count == len(texts):
+        return pa.nulls(len(texts), pa.int16())
     fits = pc.match_substring_regex(texts, "^[0-9]{1,4}$")
     return pc.if_else(fits, texts, None).cast(pa.int16())
 
