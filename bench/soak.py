@@ -37,6 +37,7 @@ MEASURE: dict[str, tuple[str, ...]] = {
     "overhead": ("bench.overhead",),
     "significance": ("bench.significance",),
     "sql": ("bench.sql",),
+    "storage": ("bench.storage", "--minutes", "10"),
 }
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -98,17 +99,21 @@ def _named(sql: str, scope: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     return sql, {name: scope[name] for name in set(PARAMETER.findall(sql))}
 
 
-def write_database(store: Store, path: Path, fill: Fill) -> None:
+def write_database(store: Store, path: Path, fill: Fill, *, empty: Path | None = None) -> None:
     """
     A file at *path* with all tables, views and macros, and the rows that *fill* puts in on a cursor of it.
 
-    It does so in one transaction, so what it reads is one state of both databases. Raises StoreError.
+    It does so in one transaction, so what it reads is one state of both databases. To make the tables and views takes
+    most of the time: *empty* is a file that has them already. Raises StoreError.
     """
     part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
+        if empty:
+            shutil.copyfile(empty, part)
         with _new_database(store, part) as cursor:
-            _create_tables(cursor)
-            create_views(cursor)
+            if not empty:
+                _create_tables(cursor)
+                create_views(cursor)
             cursor.execute("BEGIN TRANSACTION")
             fill(cursor)
             cursor.execute("COMMIT")
@@ -122,7 +127,7 @@ def write_database(store: Store, path: Path, fill: Fill) -> None:
 
 @contextmanager
 def _new_database(store: Store, file: Path) -> Iterator[duckdb.DuckDBPyConnection]:
-    """A cursor whose only database is the new *file*; it is complete when this ends."""
+    """A cursor whose only database is *file*; it is complete when this ends."""
     name = f"export_{secrets.token_hex(6)}"
     cursor = store.cursor()
     quoted = str(file).replace("'", "''")

@@ -94,5 +94,5 @@ PAGES = frozenset({("report", "html"), ("report", "markdown")})
 
 def _columns(cursor: duckdb.DuckDBPyConnection, database: str, table: str) -> dict[str, str]:
     """Type by name."""
-    known = "SELECT column_name, data_type FROM duckdb_columns() WHERE database_name = ? AND table_name = ?"
-    return dict(cursor.execute(known, [database, table]).fetchall())
+    rows = cursor.execute(f"DESCRIBE {database}.{table}").fetchall()
+    return {name: kind for name, kind, *_ in rows}

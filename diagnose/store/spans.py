@@ -13,7 +13,8 @@ import pyarrow as pa
 
 from diagnose.model import utc_now
 from diagnose.store.arrow import TEXT_PAIRS, TIME, insert_all
-from diagnose.store.db import Store
+from diagnose.store.db import Store, fetch
+from diagnose.store.manifest import FOLDER, rows_between
 from diagnose.store.queries import load_queries
 from diagnose.store.received import remember_bodies
 from diagnose.store.resources import insert_resources
@@ -103,7 +104,16 @@ def trace_spans(store: Store, trace_id: str) -> list[dict[str, Any]]:
     """All spans of one trace in the order of a waterfall (macro `trace`); empty when there is none."""
     asked = {"trace_id": trace_id.lower()}
     [times] = store.rows(SEGMENT_QUERIES["time_of_trace"], asked)
-    return store.rows(QUERIES["trace_spans"], asked | times) if times["since"] else []
+    if times["since"] is None:
+        return []
+    cursor = store.cursor()
+    try:
+        cursor.execute("BEGIN TRANSACTION")
+        spans = rows_between(cursor, "span", store.path / FOLDER, times["since"], times["until"])
+        # The macro reads what is called span: here only what may have spans of the trace.
+        return fetch(cursor, f"WITH span AS ({spans}) {QUERIES['trace_spans']}", asked | times)
+    finally:
+        cursor.close()
 
 
 def find_traces(

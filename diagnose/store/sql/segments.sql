@@ -33,6 +33,10 @@ DELETE FROM telemetry.segment WHERE file IN (SELECT unnest($files::VARCHAR[]))
 -- name: all_segments
 SELECT * FROM telemetry.segment ORDER BY arrived_until, file
 
+-- name: segments_between
+-- Files of a table with rows in [since, until].
+SELECT file FROM telemetry.segment WHERE "table" = $table AND since <= $until AND until >= $since ORDER BY file
+
 -- name: remember_traces
 -- When the spans that are about to leave the live table started.
 INSERT INTO telemetry.trace_time

@@ -1,0 +1,39 @@
+-- name: fill
+-- Spans of the template with other ids, of 20 services, four of which meet in a trace, spread over some seconds.
+INSERT INTO telemetry.live_span
+SELECT * REPLACE (
+  md5(trace_id || $salt) AS trace_id,
+  left(md5(span_id || $salt), 16) AS span_id,
+  left(md5(parent_span_id || $salt), 16) AS parent_span_id,
+  'service-' || ((hash(trace_id) + hash(span_id) % 4) % 20) AS service_name,
+  $at + to_microseconds((1e6 * $seconds * row_number() OVER () / $row_count)::BIGINT) AS start_time,
+  (epoch_ns($at::TIMESTAMPTZ) + 1e9 * $seconds * row_number() OVER () / $row_count)::BIGINT AS start_time_unix_nano
+)
+FROM template LIMIT $row_count
+
+-- name: some_span
+-- One in the middle of some time.
+SELECT trace_id, service_name, attributes['enduser.id'] AS user FROM spans
+WHERE start_time >= $since AND start_time < $until ORDER BY span_id LIMIT 1
+
+-- name: count
+SELECT count(*) AS n FROM spans WHERE start_time >= $since AND start_time < $until
+
+-- name: rows_of_trace
+SELECT * FROM span WHERE trace_id = $id AND start_time >= $since AND start_time < $until
+
+-- name: trace
+SELECT * FROM trace($id)
+
+-- name: rare
+SELECT trace_id, span_id FROM spans
+WHERE service_name = $service AND attributes['enduser.id'] = $user AND start_time >= $since AND start_time < $until
+
+-- name: p99
+SELECT p99(duration_ns) FROM spans WHERE service_name = $service AND start_time >= $since AND start_time < $until
+
+-- name: p99_of_all
+SELECT service_name, p99(duration_ns) FROM spans GROUP BY service_name
+
+-- name: search
+SELECT span_id FROM spans WHERE service_name = $service_name AND start_time = $start_time AND trace_id = $trace_id
