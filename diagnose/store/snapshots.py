@@ -20,13 +20,16 @@ from pathlib import Path
 
 import duckdb
 
+from diagnose.errors import StoreError
 from diagnose.model import utc_now
 from diagnose.store.db import Store, fetch
 from diagnose.store.export import write_database
 from diagnose.store.manifest import FOLDER, TABLES, Segment, parquet, read_segments, show_segments
 from diagnose.store.mirror import Mirror, without_bodies
 from diagnose.store.segments import Segments
+from diagnose.telemetry import get_logger
 
+log = get_logger(__name__)
 MAX_AGE_S = 5.0
 # The service's own business.
 PRIVATE = frozenset({"schema_version", "sql_audit", "rejected_request", "received_body", "segment", "trace_time"})
@@ -36,7 +39,9 @@ LIVE = frozenset(table.live for table in TABLES)
 @dataclass(frozen=True)
 class Snapshot:
     """
-    A database file as it was at *as_of*. *folders* hold the Parquet its views read; readers need no other files.
+    A database file as it was at *as_of*; *written_s* is the same on the monotonic clock.
+
+    *folders* hold the Parquet its views read; readers need no other files.
 
     *segments* and *mirrored* are the files of those folders that it names.
     """
@@ -62,28 +67,80 @@ class Snapshots:
         self._max_age_s = max_age_s
         self._folder = store.path / "snapshots"
         shutil.rmtree(self._folder, ignore_errors=True)  # what a crash left
+        self._empty = self._folder / "empty.duckdb"  # with all tables and views
         self._mirror = Mirror(self._folder)
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # of the fields below; taken after the other
+        self._renewing = threading.Lock()  # one snapshot is written at a time
         self._newest: Snapshot | None = None
         self._control_state: object = None
         self._readers: Counter[Snapshot] = Counter()
 
     @contextmanager
     def newest(self, *, fresh: bool = False) -> Iterator[Snapshot]:
-        """A snapshot that stays until the block ends; *fresh*: everything committed before this call is in it."""
-        with self._lock:
-            if fresh or self._newest is None or self._newest.age_s > self._max_age_s:
-                self._newest = self._renewed(max_age_s=0.0 if fresh else self._max_age_s)
-            snapshot = self._newest
-            self._readers[snapshot] += 1
-            self._remove_old()
+        """
+        A snapshot that stays until the block ends; *fresh*: everything committed before this call is in it.
+
+        Once it is half as old as it may become it is renewed beside the readers: making one takes longer than a query.
+        """
+        snapshot = self._young_enough(fresh) or self._renew(utc_now() if fresh else None)
         try:
             with self._segments.hold(snapshot.segments):
                 yield snapshot
         finally:
             with self._lock:
                 self._readers[snapshot] -= 1
+            self._remove_old_unless_renewing()
+
+    def _young_enough(self, fresh: bool) -> Snapshot | None:
+        """The newest with one more reader, if it will do."""
+        with self._lock:
+            newest = self._newest
+            if fresh or newest is None or newest.age_s > self._max_age_s:
+                return None
+            self._readers[newest] += 1
+            is_ageing = newest.age_s > self._max_age_s / 2
+        if is_ageing and not self._renewing.locked():
+            threading.Thread(target=self._renew_early, name="snapshot", daemon=True).start()
+        return newest
+
+    def _renew(self, wanted: datetime | None) -> Snapshot:
+        """
+        A snapshot not older than it may be, *wanted* or later, with one more reader.
+
+        One at a time: whoever waited for another's takes that if it will do.
+        """
+        with self._renewing:
+            newest = self._newest
+            if newest is None or (newest.age_s > self._max_age_s if wanted is None else newest.as_of < wanted):
+                newest = self._renewed(max_age_s=self._max_age_s / 2 if wanted is None else 0.0)
+            with self._lock:
+                self._newest = newest
+                self._readers[newest] += 1
                 self._remove_old()
+            return newest
+
+    def _renew_early(self) -> None:
+        if not self._renewing.acquire(blocking=False):
+            return
+        try:
+            if self._newest is not None:
+                renewed = self._renewed(max_age_s=self._max_age_s / 2)
+                with self._lock:
+                    self._newest = renewed
+                    self._remove_old()
+        except (StoreError, duckdb.Error, OSError) as err:
+            log.warning("snapshot not renewed", error=str(err))  # the next reader tries again, and is told
+        finally:
+            self._renewing.release()
+
+    def _remove_old_unless_renewing(self) -> None:
+        """What is being written is not named yet; whoever writes it removes the old when it is."""
+        if self._renewing.acquire(blocking=False):
+            try:
+                with self._lock:
+                    self._remove_old()
+            finally:
+                self._renewing.release()
 
     def _renewed(self, max_age_s: float) -> Snapshot:
         """
@@ -92,8 +149,10 @@ class Snapshots:
         Profiles are copied before their samples move and what samples refer to afterwards: no profile without samples,
         no sample without a stack.
         """
-        self._folder.mkdir(exist_ok=True)
         self._segments.folder.mkdir(exist_ok=True)
+        if not self._empty.exists():
+            self._folder.mkdir(exist_ok=True)
+            write_database(self._store, self._empty, lambda _: None)
         control_state = self._state_of_control()
         cursor = self._store.cursor()
         try:
@@ -106,7 +165,7 @@ class Snapshots:
         now = Snapshot(
             file=self._folder / f"{utc_now():%Y%m%dT%H%M%S%f}.duckdb",
             as_of=as_of,
-            written_s=time.monotonic(),
+            written_s=time.monotonic() - (utc_now() - as_of).total_seconds(),
             folders=(self._segments.folder, self._folder),
             segments=segments,
             mirrored=self._mirror.files,
@@ -126,7 +185,7 @@ class Snapshots:
                     cursor.execute(f"DROP TABLE {table}")
                     cursor.execute(f"CREATE VIEW {table} AS SELECT * FROM {parquet(files)}")  # noqa: S608  our own names
 
-        write_database(self._store, snapshot.file, fill)
+        write_database(self._store, snapshot.file, fill, empty=self._empty)
 
     def _state_of_control(self) -> object:
         """Differs after every commit, which changes the file or its log."""
@@ -139,12 +198,12 @@ class Snapshots:
         used = {*self._readers, *([self._newest] if self._newest else [])}
         files = self._mirror.files.union(*({each.file, *each.mirrored} for each in used))
         for file in self._folder.glob("[!.]*"):
-            if file not in files:
+            if file not in files and file != self._empty:
                 file.unlink(missing_ok=True)
 
     def close(self) -> None:
         """Remove the files."""
-        with self._lock:
+        with self._renewing, self._lock:
             self._newest = None
             self._readers.clear()
             shutil.rmtree(self._folder, ignore_errors=True)
