@@ -97,12 +97,19 @@ def places_within(ends: Positions) -> Positions:
     return places
 
 
-def first_places(flags: NDArray[np.bool_], ends: Positions) -> Positions:
-    """The place of the first element of each slice that is true; -1 where none is."""
-    places = np.empty(len(ends) - 1, np.int64)
-    for first, last in blocks(ends):
-        start = ends[first]
-        true_ones = np.append(np.flatnonzero(flags[start : ends[last]]), ends[last] - start) + start
-        found = true_ones[np.searchsorted(true_ones, ends[first:last])]
-        places[first:last] = np.where(found < ends[first + 1 : last + 1], found, -1)
+def first_places(flags: NDArray[np.bool_], values: NDArray[Any], ends: Positions) -> Positions:
+    """
+    The place of the first element of each slice of *values* whose flag is set; -1 where none is.
+
+    Walks all slices together, one element a step: what is looked for mostly stands near the start.
+    """
+    places = np.full(len(ends) - 1, -1)
+    left = np.flatnonzero(ends[1:] > ends[:-1]) if flags.any() else np.zeros(0, np.int64)
+    at = ends[left]
+    while len(left):
+        found = flags[values[at]]
+        places[left[found]] = at[found]
+        left, at = left[~found], at[~found] + 1
+        inside = at < ends[left + 1]
+        left, at = left[inside], at[inside]
     return places

@@ -75,7 +75,7 @@ def _peak_rss_bytes() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def _answer(message: Sequence[bytes]) -> list[bytes]:
+def _answer(message: Sequence[bytes]) -> list[bytes | pa.Table]:
     asked = json.loads(message[0])
     try:
         return OPERATIONS[asked["operation"]](asked, message[1:])
@@ -87,17 +87,17 @@ def _answer(message: Sequence[bytes]) -> list[bytes]:
         return [json.dumps({"refused": f"{type(err).__name__}: {err}", "field": "body"}).encode()]
 
 
-def _parse(asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes]:
+def _parse(asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes | pa.Table]:
     return pack(parse(bodies[0], max_inflated_bytes=asked["max_inflated_bytes"]))
 
 
-def _subtract(asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes]:
+def _subtract(asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes | pa.Table]:
     after, before = (decode(body, max_inflated_bytes=asked["max_inflated_bytes"]) for body in bodies)
     growth = subtract(after, before)
     return [*pack(lay_out(growth)), encode(growth)]
 
 
-def _combine(asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes]:
+def _combine(asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes | pa.Table]:
     snapshots = [decode(body, max_inflated_bytes=asked["max_inflated_bytes"]) for body in bodies]
     wall = combine(list(zip(asked["taken_ns"], snapshots, strict=True)))
     return [*pack(lay_out(wall.profile), left_out=wall.left_out), encode(wall.profile)]
@@ -106,22 +106,15 @@ def _combine(asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes]:
 OPERATIONS = {"parse": _parse, "subtract": _subtract, "combine": _combine}
 
 
-def pack(parsed: Parsed, **more: Any) -> list[bytes]:
-    """JSON of all but the tables, then each table as an Arrow stream."""
+def pack(parsed: Parsed, **more: Any) -> list[bytes | pa.Table]:
+    """JSON of all but the tables, then the tables; `write_message` writes them as Arrow streams."""
     head = {field.name: getattr(parsed, field.name) for field in fields(Parsed) if field.name != "columns"}
     head["value_types"] = [asdict(each) for each in parsed.value_types]
-    return [json.dumps(head | more).encode(), *(_stream(getattr(parsed.columns, name)) for name in TABLES)]
-
-
-def _stream(table: pa.Table) -> pa.Buffer:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as stream:
-        stream.write_table(table)
-    return sink.getvalue()
+    return [json.dumps(head | more).encode(), *(getattr(parsed.columns, name) for name in TABLES)]
 
 
 def unpack(parts: Sequence[bytes]) -> Parsed:
-    """The opposite of `pack`, on the same memory."""
+    """The opposite of `pack` and `write_message`, on the same memory."""
     head = json.loads(parts[0])
     tables = {name: pa.ipc.open_stream(part).read_all() for name, part in zip(TABLES, parts[1:], strict=False)}
     known = {field.name: head[field.name] for field in fields(Parsed) if field.name != "columns"}
@@ -130,12 +123,25 @@ def unpack(parts: Sequence[bytes]) -> Parsed:
     return Parsed(columns=ProfileColumns(**tables), **known)
 
 
-def write_message(stream: IO[bytes], parts: Sequence[bytes]) -> None:
+def write_message(stream: IO[bytes], parts: Sequence[bytes | pa.Table]) -> None:
     stream.write(_NUMBER.pack(len(parts)))
     for part in parts:
-        stream.write(_NUMBER.pack(len(part)))
-        stream.write(part)
+        if isinstance(part, bytes):
+            stream.write(_NUMBER.pack(len(part)))
+            stream.write(part)
+        else:
+            _write_table(stream, part)
     stream.flush()
+
+
+def _write_table(stream: IO[bytes], table: pa.Table) -> None:
+    """Counted first, then written straight from where it lies: a large profile has 100 MB."""
+    counted = pa.MockOutputStream()
+    for sink in (counted, stream):
+        if sink is stream:
+            stream.write(_NUMBER.pack(counted.size()))
+        with pa.ipc.new_stream(sink, table.schema) as written:
+            written.write_table(table)
 
 
 def read_message(stream: IO[bytes]) -> list[bytes] | None:

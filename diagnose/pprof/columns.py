@@ -155,13 +155,13 @@ def _stack_table(functions: Functions, frames: Frames, stacks: Stacks, nodes: No
     ends = stacks.ends
     own = _own_places(functions, frames, stacks)
     profiler = np.array([is_profiler(name) for name in functions.names], np.bool_)
-    of_profiler = first_places(profiler[frames.function][stacks.frames], ends) >= 0
+    of_profiler = first_places(profiler[frames.function], stacks.frames, ends) >= 0
     is_empty = ends[1:] == ends[:-1]
     offsets = pa.array(ends, pa.int32())
     columns = [
         stacks.ids,
         _or_null(_taken(nodes.flat, np.where(is_empty, -1, ends[1:] - 1))),
-        _or_null(_taken(frames.function[stacks.frames], own)),
+        _or_null(_taken(frames.function, _taken(stacks.frames, own))),
         of_profiler,
         pa.ListArray.from_arrays(offsets, pa.array(nodes.flat)),
         pa.ListArray.from_arrays(offsets, pa.array(stacks.frames)),
@@ -173,8 +173,8 @@ def _own_places(functions: Functions, frames: Frames, stacks: Stacks) -> Positio
     """As `names.own_frame`: where the frame to name to a human stands; -1 in an empty stack."""
     is_own = np.array([origin.is_own for origin in functions.origins], np.bool_)
     is_runtime = np.array([origin.is_runtime for origin in functions.origins], np.bool_)
-    own = first_places(is_own[frames.function][stacks.frames], stacks.ends)
-    outside = first_places(~is_runtime[frames.function][stacks.frames], stacks.ends)
+    own = first_places(is_own[frames.function], stacks.frames, stacks.ends)
+    outside = first_places(~is_runtime[frames.function], stacks.frames, stacks.ends)
     leaf = np.where(stacks.ends[1:] > stacks.ends[:-1], stacks.ends[:-1], -1)
     return np.where(own >= 0, own, np.where(outside >= 0, outside, leaf))
 
@@ -221,7 +221,10 @@ def _lists(matrix: NDArray[Any]) -> pa.Array:
 
 def _taken(values: NDArray[Any], places: Positions) -> Positions:
     """-1 where there is no place."""
-    return np.where(places < 0, -1, np.append(values, -1)[places])
+    taken = np.full(len(places), -1)
+    there = places >= 0
+    taken[there] = values[places[there]]
+    return taken
 
 
 def _or_null(places: Positions) -> pa.Array:

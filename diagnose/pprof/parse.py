@@ -84,7 +84,6 @@ def _default_value(wire: Wire) -> int:
 def _all_give_back_locks(columns: ProfileColumns) -> bool:
     unlocking = np.array([name in UNLOCKING for name in columns.functions["name"].to_pylist()], np.bool_)
     stacks = columns.stacks["frames"].chunk(0)
-    functions = columns.frames["function"].to_numpy()[stacks.values.to_numpy()]
     ends = stacks.offsets.to_numpy().astype(np.int64)
-    places = first_places(unlocking[functions], ends)
+    places = first_places(unlocking[columns.frames["function"].to_numpy()], stacks.values.to_numpy(), ends)
     return bool(np.all((places >= 0) & (places < ends[:-1] + NEAR_LEAF)))
