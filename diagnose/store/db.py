@@ -24,13 +24,15 @@ from diagnose.redact import KEEP_ALL
 from diagnose.store.failures import is_cut_off, is_invalid
 from diagnose.store.instance import Instance
 from diagnose.store.known import KnownIds
-from diagnose.store.manifest import FOLDER, TABLES, read_segments, show_segments
+from diagnose.store.live import LiveSpans
+from diagnose.store.manifest import FOLDER, TABLES, quoted, read_segments, show_segments
 from diagnose.store.queries import HERE
 from diagnose.store.writer import Writer
 
 FILES = ("control", "telemetry")
 STORAGE_VERSION = "v1.5.0"
 CHECKPOINT_THRESHOLD = "512MB"
+MEMORY_LIMIT = "2GiB"
 GATHER_S = 0.008  # under load, alerts that come a little later share the commit
 Params = Mapping[str, Any] | Sequence[Any] | None
 
@@ -45,6 +47,7 @@ class Store:
         self.redactor = KEEP_ALL  # of what is stored besides OTLP and remote write, which their decoders redact
         self.control = Writer("control", self.cursor, instance.reopen, gather_s=GATHER_S)
         self.telemetry = Writer("telemetry", self.cursor, instance.reopen, max_waiting_bytes=queue_bytes)
+        self.live_spans = LiveSpans()
         self.known_resources = KnownIds()
         self.known_series = KnownIds()
 
@@ -120,7 +123,7 @@ class Store:
 def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
     instance = duckdb.connect(":memory:")
     try:
-        _configure(instance)
+        _configure(instance, path)
         for name in FILES:
             _attach(instance, path / f"{name}.duckdb", name, read_only=read_only)
         for name in FILES:
@@ -168,8 +171,10 @@ def _create_views(instance: duckdb.DuckDBPyConnection, path: Path, *, read_only:
     cursor.close()
 
 
-def _configure(instance: duckdb.DuckDBPyConnection) -> None:
+def _configure(instance: duckdb.DuckDBPyConnection, path: Path) -> None:
     instance.execute(f"SET GLOBAL checkpoint_threshold = '{CHECKPOINT_THRESHOLD}'")
+    instance.execute(f"SET GLOBAL memory_limit = '{MEMORY_LIMIT}'")  # what is known of Parquet files goes at this limit
+    instance.execute(f"SET GLOBAL temp_directory = {quoted(str(path / 'tmp'))}")
     instance.execute("SET GLOBAL parquet_metadata_cache = true")
     instance.execute("SET GLOBAL enable_external_file_cache = false")  # the system's page cache does that
     # One thread for each statement: the others look for work in vain at every small insert, which doubles its cost
