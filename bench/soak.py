@@ -27,6 +27,7 @@ SOAK = {
     "intake-crash": ("bench.intake_crash", "--kills", "100"),
     "alert-storm": ("bench.alert_storm",),
     "storage-crash": ("bench.storage_crash",),
+    "interoperability": ("bench.interoperability",),
     "faults": ("bench.faults", "--runs", "1", "--stop-after", "1500"),
 }
 MEASURE: dict[str, tuple[str, ...]] = {
