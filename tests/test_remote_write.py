@@ -226,7 +226,9 @@ def test_no_snappy_is_a_bad_request(web):
 # --- generated code
 
 
-@pytest.mark.parametrize("proto", ["receive/proto/remote.proto", "receive/proto/status.proto", "pprof/proto/profile.proto"])
+@pytest.mark.parametrize(
+    "proto", ["receive/proto/remote.proto", "receive/proto/status.proto", "pprof/proto/profile.proto"]
+)
 def test_the_generated_classes_are_those_of_the_proto_file(tmp_path, proto):
     root = Path(__file__).parent.parent
     command = [sys.executable, "-m", "grpc_tools.protoc", "-I", str(root), f"--python_out={tmp_path}"]
