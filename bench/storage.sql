@@ -1,15 +1,23 @@
--- name: fill
--- Spans of the template with other ids, of 20 services, four of which meet in a trace, spread over some seconds.
-INSERT INTO telemetry.live_span
-SELECT * REPLACE (
-  md5(trace_id || $salt) AS trace_id,
-  left(md5(span_id || $salt), 16) AS span_id,
-  left(md5(parent_span_id || $salt), 16) AS parent_span_id,
-  'service-' || ((hash(trace_id) + hash(span_id) % 4) % 20) AS service_name,
-  $at + to_microseconds((1e6 * $seconds * row_number() OVER () / $row_count)::BIGINT) AS start_time,
-  (epoch_ns($at::TIMESTAMPTZ) + 1e9 * $seconds * row_number() OVER () / $row_count)::BIGINT AS start_time_unix_nano
+-- name: an_hour
+-- Spans of the template with other ids, of 20 services, four of which meet in a trace, spread over an hour.
+CREATE OR REPLACE TEMP TABLE an_hour AS
+WITH copied AS (
+  SELECT template.*, copy, row_number() OVER () AS place
+  FROM range(($row_count // 200000 + 1)::BIGINT) AS copies(copy), read_parquet($template) AS template LIMIT $row_count
 )
-FROM template LIMIT $row_count
+SELECT * EXCLUDE (copy, place) REPLACE (
+  md5(trace_id || $salt || copy) AS trace_id,
+  left(md5(span_id || $salt || copy), 16) AS span_id,
+  left(md5(parent_span_id || $salt || copy), 16) AS parent_span_id,
+  'service-' || ((hash(trace_id) + hash(span_id) % 4) % 20) AS service_name,
+  $at::TIMESTAMPTZ + to_microseconds(3600000000 * place // $row_count) AS start_time,
+  epoch_ns($at::TIMESTAMPTZ) + 3600000000000 // $row_count * place AS start_time_unix_nano
+)
+FROM copied
+
+-- name: remember
+INSERT INTO telemetry.trace_time
+SELECT trace_key(trace_id), min(start_time), max(start_time), $now FROM read_parquet($file) GROUP BY trace_id ORDER BY 1
 
 -- name: some_span
 -- One in the middle of some time.

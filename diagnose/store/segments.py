@@ -44,13 +44,14 @@ from diagnose.telemetry import FAILURES, get_logger
 log = get_logger(__name__)
 MIB = 1024 * 1024
 
-MAX_LIVE_ROWS = 250_000
+MAX_LIVE_ROWS = 120_000
+MOST_LIVE_ROWS = 240_000  # spans beyond that are refused until some have moved
 MAX_LIVE_AGE_S = 60.0
 TAIL_AGE_S = 5.0  # while somebody reads
 READER_GONE_S = 60.0
 GRACE_S = 60.0  # how long a query may take that began before its files were replaced
-SORTED_ROWS = 500_000  # larger merges keep the order of their parts: sorting them would take too much memory
-MERGE_MEMORY = "512MiB"
+SORTED_ROWS = 1_000_000  # larger merges keep the order of their parts: sorting them would take too much memory and disk
+MERGE_MEMORY = "256MiB"
 CHECKPOINT_WAL_BYTES = 64 * MIB
 
 # A row group is what a lookup of one trace must unpack, and what the Bloom filter of trace_id answers for. Only columns
@@ -90,6 +91,8 @@ class Segments:
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="segments", daemon=True)
         remove_orphans(store)
+        with self._cursor() as cursor:
+            store.live_spans.watch(_count(cursor, "live_span"), MOST_LIVE_ROWS)
 
     # --- what is there ------------------------------------------------------------------------------------------------
 
@@ -120,10 +123,13 @@ class Segments:
             as_of = utc_now()
             moved_at = time.monotonic()
             names: list[str] = []
+            spans = 0
             with self._removed_on_error(names):
                 if self._live_rows():
                     with self._change() as change:
+                        spans = _count(change.cursor, "live_span")
                         names += [name for table in TABLES if (name := self._move_rows(change, table, as_of))]
+                    self.store.live_spans.left(spans)
                     self._checkpoint()
             self._moved, self._moved_at = as_of, moved_at
             return as_of
