@@ -1,9 +1,9 @@
 """
 Ingest end to end: requests over loopback to the real service, each answered after its commit.
 
-    python -m bench.ingest                 all scenarios, about five minutes
-    python -m bench.ingest --quick         fewer requests, one minute
-    python -m bench.ingest --only spans    one of spans, metrics, write, busy, memory, overload
+    python -m bench.ingest                 all scenarios, about fifteen minutes
+    python -m bench.ingest --quick         fewer requests, three minutes
+    python -m bench.ingest --only spans    one of spans, metrics, write, busy, memory, long, overload
 
 Prints its figures and writes bench/results/ingest.json; `python -m bench.ingest_page` makes the page out of that.
 Client and service share the machine. CPU seconds per million are the service's own, the checkpoints included.
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from cramjam import snappy
+from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
 from bench.environment import describe
 from bench.service import MeasuredService
@@ -213,6 +214,39 @@ def run_memory(scale: float) -> list[dict[str, Any]]:
     return [measure("spans, 2.5 MB bodies", load, load.bodies())]
 
 
+def run_long(scale: float) -> list[dict[str, Any]]:
+    """Twenty million spans in a row, in four quarters: memory stays."""
+    load = spans(4000, 200_000)
+    bodies = load.bodies()
+    rounds = int(25 * scale)
+    rows = []
+    with MeasuredService() as running:
+        for quarter in range(4):
+            repeated = [again(body, quarter * rounds + number) for number in range(rounds) for body in bodies]
+            before = running.cpu_seconds()
+            answers = send_all(running.port, load, repeated)
+            items = load.count * len(repeated)
+            rows.append(
+                {
+                    "name": f"spans, {(quarter + 1) * items:,} so far",
+                    "per_s": round(items / answers.elapsed_s),
+                    "p99_ms": answers.percentile_ms(0.99),
+                    "cpu_s_per_million": round((running.cpu_seconds() - before) / items * 1e6, 1),
+                    "rss_mb": round(running.rss_bytes() / 1e6),
+                    "peak_rss_mb": round(running.peak_rss_bytes / 1e6),
+                }
+            )
+            print("  ".join(f"{key}={value}" for key, value in rows[-1].items()), flush=True)
+    return rows
+
+
+def again(body: bytes, number: int) -> bytes:
+    """The same spans as another request: a second gzip member adds resource spans without any."""
+    marked = ExportTraceServiceRequest()
+    marked.resource_spans.add(schema_url=f"again-{number}")
+    return body + gzip.compress(marked.SerializeToString(), 1)
+
+
 def run_overload(scale: float) -> list[dict[str, Any]]:
     """More connections than the service takes at once, each sending what was refused again at once: memory stays."""
     load = spans(1000, int(400_000 * scale))
@@ -238,6 +272,7 @@ SCENARIOS: dict[str, Callable[[float], list[dict[str, Any]]]] = {
     "write": run_write,
     "busy": run_busy,
     "memory": run_memory,
+    "long": run_long,
     "overload": run_overload,
 }
 

@@ -79,12 +79,14 @@ def save_spans(store: Store, batch: SpanBatch) -> bool:
     """
     Returns after the commit; False when the same body was stored within the last half hour (nothing is stored then).
 
-    Raises StoreBusy when it did not become durable.
+    Raises StoreBusy when it did not become durable, and when too many wait to be moved into files.
     """
+    store.live_spans.check()
     resources = store.known_resources.unknown(batch.resources, "resource_id")
     batch = replace(batch, resources=resources)
     stored = store.telemetry.run_together(insert_spans, batch, size_bytes=batch.size_bytes)
     if stored:
+        store.live_spans.arrived(batch.spans.num_rows)
         store.known_resources.add(resources, "resource_id")
         INGESTED.labels(table="span").inc(batch.spans.num_rows)
     return stored

@@ -80,6 +80,7 @@ def _keep_rejected(decoded: Decoded) -> None:
 def traces() -> Response:
     """OTLP/HTTP spans; 200 once they are durable."""
     context = current_context()
+    context.service.store.live_spans.check()  # before anything is read or decoded in vain
     with context.ingest_slots.one():
         batch = decode_traces(
             _otlp_body(), request.content_type or "", context.redactor, context.service.settings.ingest.decoder

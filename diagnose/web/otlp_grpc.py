@@ -94,7 +94,7 @@ class _Intake:
         )
 
     def traces(self, body: bytes, call: grpc.ServicerContext) -> bytes:
-        return self._take_in(body, call, decode_traces, save_spans)
+        return self._take_in(body, call, decode_traces, save_spans, self.context.service.store.live_spans.check)
 
     def metrics(self, body: bytes, call: grpc.ServicerContext) -> bytes:
         return self._take_in(body, call, decode_metrics, save_metrics)
@@ -105,10 +105,12 @@ class _Intake:
         call: grpc.ServicerContext,
         decode: Callable[..., Batch],
         save: Callable[[Any, Batch], bool],
+        check: Callable[[], None] = lambda: None,
     ) -> bytes:
         self._check(call)
         context = self.context
         try:
+            check()
             with context.ingest_slots.one():
                 batch = decode(body, PROTOBUF, context.redactor, context.service.settings.ingest.decoder)
                 save(context.service.store, batch)
