@@ -84,10 +84,14 @@ class Child:
             body, question.form, head["row_count"], head["truncated"], head["elapsed_ms"], snapshot.as_of
         )
 
-    def kill(self) -> None:
-        """Calling it twice is harmless."""
+    def stop(self) -> None:
+        """End the process; whoever waits for its answer is told and kills it."""
         self.is_usable = False
         self._process.kill()
+
+    def kill(self) -> None:
+        """By whoever has it; calling it twice is harmless."""
+        self.stop()
         self._process.wait()
         self._questions.close()
         self._answers.close()

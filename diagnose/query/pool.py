@@ -43,8 +43,10 @@ class WorkerPool:
         """Running queries end with an error."""
         with self._changed:
             self._is_closed = True
-            for child in (*self._idle, *self._busy):
+            for child in self._idle:
                 child.kill()
+            for child in self._busy:
+                child.stop()
             self._idle.clear()
             self._changed.notify_all()
 
