@@ -50,7 +50,7 @@ class _Profile:
 
     def want_parts(self) -> None:
         """What the new stacks are made of."""
-        stacks = self.tables["stack"].take(pa.array(self.new["stack"]))
+        stacks = self._new(self.tables["stack"], "stack")
         for column, name in LISTS_OF.items():
             self.wanted[name] = self._mentioned(name, _flat(stacks[column]).flatten().to_numpy())
         functions = [
@@ -64,15 +64,21 @@ class _Profile:
         is_mentioned[positions] = True
         return np.flatnonzero(is_mentioned)
 
+    def _new(self, rows: pa.Table, name: str) -> pa.Table:
+        """Mostly few, of the first profile all of them: those are not copied."""
+        return rows if len(self.new[name]) == rows.num_rows else rows.take(pa.array(self.new[name]))
+
     def numbered(self, name: str, positions: pa.ChunkedArray) -> pa.Array:
         """The numbers of rows of *name*; nothing stays nothing."""
         return pa.array(self.numbers[name]).take(_flat(positions))
 
     def new_rows(self, name: str) -> pa.Table:
         """Rows to insert, with numbers in place of positions."""
-        new = pa.array(self.new[name])
-        rows = self.tables[name].take(new)
-        columns = {f"{name}_no": self.numbered(name, new), f"{name}_id": rows[f"{name}_id"].cast(pa.int64())}
+        rows = self._new(self.tables[name], name)
+        columns = {
+            f"{name}_no": self.numbered(name, pa.array(self.new[name])),
+            f"{name}_id": rows[f"{name}_id"].cast(pa.int64()),
+        }
         for column in rows.column_names:
             if column in POINTS_TO:
                 columns[f"{column}_no"] = self.numbered(POINTS_TO[column], rows[column])
