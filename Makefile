@@ -13,11 +13,11 @@ KEEP ?=
 SCENARIO ?=
 FUZZ_SECONDS ?= 600
 
-.PHONY: help install tools demo test check soak bench fuzz docs golden proto lock
+.PHONY: help install tools demo test test-duckdb2 check soak bench fuzz docs golden proto lock
 .DELETE_ON_ERROR:
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z][a-z0-9-]*:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make demo FAULT=cpu|leak|heap|lock|dependency|errors|gc|n-plus-one|retry-storm|instance|deploy|none [KEEP=1] [OUT=demo-out]"
 
@@ -59,6 +59,14 @@ test: $(VENV)/.dev tools ## everything CI runs: Go, unit, integration, the whole
 	@$(BIN)/python -m demo.golang -C target vet ./...
 	@$(BIN)/python -m demo.golang -C target test ./...
 	@PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pytest
+
+test-duckdb2: $(VENV)/.dev $(VENV)/duckdb2 tools ## the tests that touch SQL or storage, with DuckDB 2.0
+	@PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH="$(CURDIR)/$(VENV)/duckdb2" $(BIN)/pytest -m "not e2e and not browser"
+
+# Only DuckDB is another one: it lies before the environment's own on the path.
+$(VENV)/duckdb2: requirements-duckdb2.lock | $(VENV)/.dev
+	@$(PIP) --require-hashes --no-deps --upgrade --target $@ -r requirements-duckdb2.lock
+	@touch $@
 
 check: $(VENV)/.dev ## format, lint, types, import layers
 	@$(BIN)/ruff format --check .
