@@ -6,6 +6,7 @@ import socket
 from collections.abc import Iterator
 from functools import partial
 
+import cramjam
 import duckdb
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceResponse
@@ -124,10 +125,10 @@ def test_other_methods_are_refused(web, method):
 # --- OTLP
 
 
-@pytest.mark.parametrize("packed", [False, True])
-def test_otlp_spans_are_stored_before_the_answer(web, packed):
-    body = gzip.compress(TRACES) if packed else TRACES
-    headers = {"Content_Encoding": "gzip"} if packed else {}
+@pytest.mark.parametrize("encoding", [None, "gzip", "zstd"])
+def test_otlp_spans_are_stored_before_the_answer(web, encoding):
+    body = {"gzip": gzip.compress, "zstd": cramjam.zstd.compress, None: bytes}[encoding](TRACES)
+    headers = {"Content_Encoding": encoding} if encoding else {}
 
     answer = web.post("/v1/traces", body, Content_Type=PROTOBUF, **headers)
 
@@ -184,6 +185,15 @@ def test_chunked_bodies_are_normal(web):
     assert 200 == in_chunks(web, "/v1/traces", gzip.compress(TRACES), packed).status
     chunked = {"Transfer-Encoding": "chunked"}
     assert 202 == in_chunks(web, "/webhook", json.dumps(webhook()).encode(), chunked, size=7).status
+
+
+def test_a_zstd_bomb_ends_at_the_cap_and_half_a_frame_is_none(web):
+    packed = bytes(cramjam.zstd.compress(bytes(50_000_000)))
+    headers = {"Content_Type": PROTOBUF, "Content_Encoding": "zstd"}
+
+    assert 413 == web.post("/v1/traces", packed, **headers).status
+    half = web.post("/v1/traces", bytes(cramjam.zstd.compress(TRACES))[:-9], **headers)
+    assert (400, "Content-Encoding") == (half.status, half.error["field"])
 
 
 def test_several_gzip_members_are_one_body(web):

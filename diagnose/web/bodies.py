@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext, suppress
 
 from cheroot.errors import MaxSizeExceeded
+from cramjam import DecompressionError, zstd
 from flask import Request, g
 from werkzeug.exceptions import RequestEntityTooLarge, UnsupportedMediaType
 
@@ -22,14 +23,14 @@ DISCARD_S = 1.0
 
 def read_body(request: Request, limit_bytes: int, *, as_sent: str = "") -> bytes:
     """
-    The whole body, inflated when it says gzip. It is kept in `g.body` for rejected_requests.
+    The whole body, inflated when it says gzip or zstd. It is kept in `g.body` for rejected_requests.
 
     With the encoding *as_sent* it is not touched; whoever asks for that inflates it.
 
     Asked again, it is what it was: a signature is checked before the view reads.
 
     Raises RequestEntityTooLarge (413) above *limit_bytes*, sent or inflated; UnsupportedMediaType (415) for another
-    encoding; DecodeError when the body ends early or is no gzip.
+    encoding; DecodeError when the body ends early or is none of these.
     """
     if "body" in g:
         known: bytes = g.body
@@ -37,8 +38,8 @@ def read_body(request: Request, limit_bytes: int, *, as_sent: str = "") -> bytes
             raise _too_large(limit_bytes)
         return known
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower() or "identity"
-    if encoding not in ("identity", "gzip", as_sent):
-        raise UnsupportedMediaType(f"Content-Encoding {encoding!r} is not supported; send gzip or none")
+    if encoding not in ("identity", "gzip", "zstd", as_sent):
+        raise UnsupportedMediaType(f"Content-Encoding {encoding!r} is not supported; send gzip, zstd or none")
     if (request.content_length or 0) > limit_bytes:
         raise _too_large(limit_bytes)
     pieces = _received(request, limit_bytes)
@@ -48,7 +49,7 @@ def read_body(request: Request, limit_bytes: int, *, as_sent: str = "") -> bytes
             body += piece
             if len(body) > limit_bytes:
                 raise _too_large(limit_bytes)
-    whole = bytes(body)
+    whole = _unpacked(body, limit_bytes) if encoding == "zstd" else bytes(body)
     g.body = whole
     return whole
 
@@ -102,6 +103,22 @@ def _inflated(pieces: Iterator[bytes]) -> Iterator[bytes]:
         if not rest and not inflater.eof:
             raise DecodeError("the body ended in the middle of the gzip data", field="Content-Encoding")
         yield rest
+
+
+def _unpacked(packed: bytearray, limit_bytes: int) -> bytes:
+    """zstd, into a buffer that grows up to the cap: what it will come to is not always said in it."""
+    size = min(limit_bytes, max(STEP_BYTES, 8 * len(packed)))
+    while True:
+        buffer = bytearray(size)
+        try:
+            count = zstd.decompress_into(packed, buffer)
+            return bytes(memoryview(buffer)[:count])
+        except DecompressionError as err:
+            if "whole buffer" not in str(err):
+                raise DecodeError(f"the body is no zstd: {err}", field="Content-Encoding") from err
+            if size == limit_bytes:
+                raise _too_large(limit_bytes) from err
+            size = min(limit_bytes, 8 * size)
 
 
 def discard_rest(request: Request) -> bool:
