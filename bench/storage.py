@@ -77,13 +77,15 @@ def sizes(path: Path) -> dict[str, float]:
         store.cursor().execute("CHECKPOINT telemetry")
         live = ((path / "telemetry.duckdb").stat().st_size - empty) / count
         move_s = cpu_s(segments.move)
-        sealed = segments.all()[0].bytes / count
+        moved = segments.all()[0].bytes / count
         group = segments.all()
         merge_s = cpu_s(lambda: segments.replace(group))
+        merged = segments.all()[0].bytes / count
     return {
         "spans": count,
         "live_bytes_a_span": round(live, 1),
-        "sealed_bytes_a_span": round(sealed, 1),
+        "moved_bytes_a_span": round(moved, 1),
+        "merged_bytes_a_span": round(merged, 1),
         "move_cpu_s_a_million": round(move_s * 1e6 / count, 2),
         "merge_cpu_s_a_million": round(merge_s * 1e6 / count, 2),
     }

@@ -136,7 +136,7 @@ def test_a_span_is_found_by_id_and_by_search_at_once_and_after_it_moved(store: S
 
 def test_a_query_about_an_hour_opens_one_group_of_files(store: Store):
     segments = Segments(store)
-    for number in range(20):  # in groups of 4, 4, 4 and 8
+    for number in range(20):  # in groups of 4
         add_span(store, number + 1, start_s=3600 * number)
         segments.move()
     first = store.row("SELECT min(start_time) AS at FROM spans")["at"]
@@ -146,7 +146,7 @@ def test_a_query_about_an_hour_opens_one_group_of_files(store: Store):
         plan: str = store.rows(sql, {"since": since, "until": until})[0]["explain_value"]
         return plan.count("Function:")
 
-    assert 4 == groups(first, first + timedelta(days=1))
+    assert 5 == groups(first, first + timedelta(days=1))
     for hour in (0, 9, 19):
         since, until = first + timedelta(hours=hour), first + timedelta(hours=hour + 1)
         found = store.rows("SELECT span_id FROM spans WHERE start_time >= $1 AND start_time < $2", [since, until])

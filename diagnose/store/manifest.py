@@ -22,7 +22,7 @@ from diagnose.store.queries import load_queries
 QUERIES = load_queries("segments")
 FOLDER = "segments"
 NEWEST_GROUP = 4  # files: a group costs 0.25 ms, a file that is opened for all columns of a span three times that
-GROUPS_OF_A_SIZE = 3  # then they double: 4 4 4 8 8 8 16 …
+GROUPS_OF_A_SIZE = 6  # then they double: 4 4 4 4 4 4 8 8 …
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ from diagnose.store.manifest import (
     read_segments,
     show_segments,
 )
+from diagnose.store.span_file import write_live_spans
 from diagnose.telemetry import FAILURES, get_logger
 
 log = get_logger(__name__)
@@ -140,8 +141,12 @@ class Segments:
         if table.name == "span":
             change.cursor.execute(QUERIES["remember_traces"], {"now": at})
         name = self._new_name(table, at)
-        rows = f"SELECT * FROM ({table.live_rows}) ORDER BY {table.order}"  # noqa: S608  our own names
-        _write(change.cursor, table, rows, self.folder / name)
+        if table.name == "span":
+            write_live_spans(change.cursor, table.order, self.folder / name, row_group=table.row_group)
+            _sync(self.folder / name)
+        else:
+            rows = f"SELECT * FROM ({table.live_rows}) ORDER BY {table.order}"  # noqa: S608  our own names
+            _write(change.cursor, table, rows, self.folder / name)
         change.add(table, name, at, at, pinned=False)
         change.cursor.execute(f"DELETE FROM telemetry.{table.live}")  # noqa: S608  our own names
         return name
@@ -428,9 +433,13 @@ def _table_of(group: Sequence[Segment]) -> SegmentTable:
 
 
 def _write(cursor: duckdb.DuckDBPyConnection, table: SegmentTable, rows: str, file: Path) -> None:
-    """To the disk: the rows leave the database with the next commit, so the file must outlive a power cut."""
     form = PARQUET.format(rows=table.row_group, distinct=table.row_group // 2)
     cursor.execute(f"COPY ({rows}) TO {quoted(str(file))} ({form})")
+    _sync(file)
+
+
+def _sync(file: Path) -> None:
+    """To the disk: the rows leave the database with the next commit, so the file must outlive a power cut."""
     for path in (file, file.parent):
         handle = os.open(path, os.O_RDONLY)
         try:
