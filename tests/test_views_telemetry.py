@@ -11,11 +11,12 @@ from opentelemetry.proto.trace.v1.trace_pb2 import Span, Status
 
 from diagnose.model import Exemplar, from_unix_ns
 from diagnose.pprof.codec import decode, encode
-from diagnose.pprof.diff import Diff, diff
+from diagnose.pprof.diff import diff
 from diagnose.pprof.filters import without_profiler
 from diagnose.pprof.kinds import guess_kind
 from diagnose.pprof.names import is_profiler_itself
 from diagnose.pprof.profile import Profile, Sample, ValueType
+from diagnose.pprof.sides import Diff
 from diagnose.pprof.significance import p_value, weaker, z_of_rate, z_of_share
 from diagnose.pprof.subtract import subtract
 from diagnose.pprof.top import top

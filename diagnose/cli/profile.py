@@ -22,7 +22,7 @@ from diagnose.errors import DecodeError
 from diagnose.model import from_unix_ns, rfc3339
 from diagnose.pprof import filters
 from diagnose.pprof.codec import decode, encode
-from diagnose.pprof.diff import Diff, FunctionChange, diff
+from diagnose.pprof.diff import diff
 from diagnose.pprof.export import folded, speedscope
 from diagnose.pprof.kinds import guess_kind
 from diagnose.pprof.names import trace_and_span
@@ -30,6 +30,7 @@ from diagnose.pprof.parse import Parsed
 from diagnose.pprof.pool import SHARED as PARSERS
 from diagnose.pprof.profile import Profile
 from diagnose.pprof.shapes import diff_shape, peek_shape, top_shape
+from diagnose.pprof.sides import Diff, FunctionChange
 from diagnose.pprof.top import By, Peek, Top, peek, top
 from diagnose.pprof.units import format_share, format_value
 from diagnose.report.flamegraph import render_page

@@ -22,47 +22,14 @@ Worked example, CPU ticks (`samples`) in 10 s before and 10 s after:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from diagnose.pprof.filters import without_profiler
 from diagnose.pprof.kinds import observations
 from diagnose.pprof.names import is_own
-from diagnose.pprof.profile import Profile, ValueType
-from diagnose.pprof.significance import MIN_COUNT, Dispersion, discoveries, dispersion, weaker, z_of_rate, z_of_share
+from diagnose.pprof.profile import Profile
+from diagnose.pprof.sides import Diff, FunctionSide, FunctionSides
+from diagnose.pprof.significance import MIN_COUNT, dispersion
 from diagnose.pprof.top import By, FunctionValue, function_values, stack_values
-
-
-@dataclass(frozen=True, slots=True)
-class FunctionChange:
-    """
-    One function in both profiles, in the unit of the value type.
-
-    `flat` and `cum` are new minus base. `flat_points` and `cum_points` are the change of the share of the total, in
-    percentage points: 3 % before and 71 % after is 68.0. `z` belongs to the column the diff was made by.
-    """
-
-    name: str
-    file: str
-    base_flat: int
-    base_cum: int
-    new_flat: int
-    new_cum: int
-    flat: int
-    cum: int
-    flat_points: float
-    cum_points: float
-    z: float | None
-    significant: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Diff:
-    """Changes, the significant ones first, then by size. Totals are of the base and the new profile."""
-
-    value_type: ValueType
-    base_total: int
-    new_total: int
-    functions: tuple[FunctionChange, ...]
 
 
 def diff(
@@ -86,73 +53,49 @@ def diff(
         base, new = without_profiler(base), without_profiler(new)
         healthy = [without_profiler(each) for each in healthy]
     type_name = new.sample_types[new.value_index(value_type)].type
-    before, after = _side(base, type_name), _side(new, type_name)
-    scale = before.total / after.total if relative and after.total else 1.0
     varies = dispersion([_counts(each, type_name, by) for each in healthy], [_all(each, type_name) for each in healthy])
-    z_values = _z_values(base, new, type_name, by, varies)
-    significant = dict(zip(z_values, discoveries(list(z_values.values())), strict=True))
-    changes = [
-        _change(before, after, name, scale=scale, z=z_values.get(name), significant=significant.get(name, False))
-        for name in before.functions | after.functions
-    ]
-    changes.sort(key=lambda each: (not each.significant, -abs(each.flat if by == "flat" else each.cum), each.name))
-    return Diff(new.sample_types[new.value_index(value_type)], before.total, after.total, tuple(changes))
+    return _sides(base, new, type_name).diff(by=by, relative=relative, varies=varies)
 
 
-@dataclass(frozen=True)
-class _Side:
-    functions: dict[str, FunctionValue]
-    total: int
-
-    def get(self, name: str) -> FunctionValue:
-        return self.functions.get(name) or FunctionValue(name, "", 0, 0)
-
-    def percent(self, value: int) -> float:
-        return 100 * value / self.total if self.total else 0.0
-
-
-def _side(profile: Profile, value_type: str) -> _Side:
-    return _Side(function_values(stack_values(profile, profile.value_index(value_type))), profile.total(value_type))
-
-
-def _change(
-    before: _Side, after: _Side, name: str, *, scale: float, z: float | None, significant: bool
-) -> FunctionChange:
-    old, now = before.get(name), after.get(name)
-    return FunctionChange(
-        name=name,
-        file=now.file or old.file,
-        base_flat=old.flat,
-        base_cum=old.cum,
-        new_flat=now.flat,
-        new_cum=now.cum,
-        flat=round(now.flat * scale) - old.flat,
-        cum=round(now.cum * scale) - old.cum,
-        flat_points=after.percent(now.flat) - before.percent(old.flat),
-        cum_points=after.percent(now.cum) - before.percent(old.cum),
-        z=z,
-        significant=significant,
-    )
-
-
-def _z_values(base: Profile, new: Profile, value_type: str, by: By, varies: Dispersion) -> dict[str, float]:
-    """z per tested function."""
-    before, after = _counts(base, value_type, by), _counts(new, value_type, by)
-    everything, in_own = (
-        (_all(base, value_type), _all(new, value_type)),
-        (_own(base, value_type), _own(new, value_type)),
-    )
+def _sides(base: Profile, new: Profile, value_type: str) -> FunctionSides:
+    """What the macro `function_sides` says of stored profiles."""
+    before, after = _values(base, value_type), _values(new, value_type)
+    flat, cum = ((_counts(base, value_type, by), _counts(new, value_type, by)) for by in ("flat", "cum"))
+    everything = _all(base, value_type), _all(new, value_type)
+    in_own = _own(base, value_type), _own(new, value_type)
     own = _own_functions(base) | _own_functions(new)
-    timed = base.duration_ns > 0 and new.duration_ns > 0
-    before_s, after_s = (base.duration_ns / 1e9, new.duration_ns / 1e9) if timed else (1.0, 1.0)
-    z_values = {}
-    for name in sorted(before.keys() | after.keys()):
-        a, b = before.get(name, 0.0), after.get(name, 0.0)
-        if max(a, b) >= MIN_COUNT:
-            whole = in_own if name in own and min(in_own) >= MIN_COUNT else everything
-            z = weaker(z_of_rate(a, b, before_s, after_s), z_of_share(a, b, *whole))
-            z_values[name] = varies.z(name, z)
-    return z_values
+    functions = []
+    for name in sorted(before.keys() | after.keys() | cum[0].keys() | cum[1].keys()):
+        nothing = FunctionValue(name, "", 0, 0)
+        old, now = before.get(name, nothing), after.get(name, nothing)
+        base_all, new_all = in_own if name in own and min(in_own) >= MIN_COUNT else everything
+        functions.append(
+            FunctionSide(
+                name=name,
+                file=now.file or old.file,
+                is_own=name in own,
+                base_flat=old.flat,
+                new_flat=now.flat,
+                base_cum=old.cum,
+                new_cum=now.cum,
+                base_flat_seen=flat[0].get(name, 0.0),
+                new_flat_seen=flat[1].get(name, 0.0),
+                base_cum_seen=cum[0].get(name, 0.0),
+                new_cum_seen=cum[1].get(name, 0.0),
+                base_all_seen=base_all,
+                new_all_seen=new_all,
+            )
+        )
+    return FunctionSides(
+        value_type=new.sample_types[new.value_index(value_type)],
+        seconds=(base.duration_ns / 1e9, new.duration_ns / 1e9),
+        totals=(base.total(value_type), new.total(value_type)),
+        functions=tuple(functions),
+    )
+
+
+def _values(profile: Profile, value_type: str) -> dict[str, FunctionValue]:
+    return function_values(stack_values(profile, profile.value_index(value_type)))
 
 
 def _counts(profile: Profile, value_type: str, by: By) -> Mapping[str, float]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from diagnose.pprof.diff import Diff, FunctionChange
 from diagnose.pprof.profile import ValueType
+from diagnose.pprof.sides import Diff, FunctionChange
 from diagnose.pprof.top import Edge, Peek, Top
 
 

@@ -1,4 +1,4 @@
-"""Two sides added up by function → what changed, as `diff` says it of two profiles in memory."""
+"""Two sides added up by function → what changed. Sides come from profiles in memory (diff.py) or from SQL."""
 
 from __future__ import annotations
 
@@ -6,10 +6,44 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
-from diagnose.pprof.diff import Diff, FunctionChange
 from diagnose.pprof.profile import ValueType
-from diagnose.pprof.significance import MIN_COUNT, discoveries, weaker, z_of_rate, z_of_share
+from diagnose.pprof.significance import MIN_COUNT, Dispersion, discoveries, weaker, z_of_rate, z_of_share
 from diagnose.pprof.top import By
+
+AS_BY_CHANCE = Dispersion()
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionChange:
+    """
+    One function in both profiles, in the unit of the value type.
+
+    `flat` and `cum` are new minus base. `flat_points` and `cum_points` are the change of the share of the total, in
+    percentage points: 3 % before and 71 % after is 68.0. `z` belongs to the column the diff was made by.
+    """
+
+    name: str
+    file: str
+    base_flat: int
+    base_cum: int
+    new_flat: int
+    new_cum: int
+    flat: int
+    cum: int
+    flat_points: float
+    cum_points: float
+    z: float | None
+    significant: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """Changes, the significant ones first, then by size. Totals are of the base and the new profile."""
+
+    value_type: ValueType
+    base_total: int
+    new_total: int
+    functions: tuple[FunctionChange, ...]
 
 
 class FunctionSide(NamedTuple):
@@ -45,11 +79,11 @@ class FunctionSides:
         totals = (rows[0][11], rows[0][12]) if rows else (0, 0)
         return cls(value_type, seconds, totals, tuple(FunctionSide(*row[:11], *row[13:15]) for row in rows))
 
-    def diff(self, *, by: By = "flat", relative: bool = False) -> Diff:
+    def diff(self, *, by: By = "flat", relative: bool = False, varies: Dispersion = AS_BY_CHANCE) -> Diff:
         """What changed, the significant first, then by size of the change. See pprof/diff.py."""
         base_total, new_total = self.totals
         scale = base_total / new_total if relative and new_total else 1.0
-        z_values = dict(self._z_values(by))
+        z_values = {name: varies.z(name, z) for name, z in self._z_values(by)}
         significant = dict(zip(z_values, discoveries(list(z_values.values())), strict=True))
         changes = [
             self._change(each, scale, z_values.get(each.name), significant=significant.get(each.name, False))
