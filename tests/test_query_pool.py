@@ -81,6 +81,7 @@ def test_a_process_the_kernel_ended_is_an_error_and_no_loss(pool: WorkerPool, sn
     with pool.worker("a") as child:
         child.ask(ONE, snapshot, LIMITS)
         os.kill(child.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
         with pytest.raises(QueryError, match="SIGKILL"):
             child.ask(ENDLESS, snapshot, LIMITS)
     with pool.worker("a") as other:

@@ -211,5 +211,6 @@ class _Child:
     def kill(self) -> None:
         self._process.kill()
         self._process.wait()
-        self._questions.close()
+        with suppress(BrokenPipeError):  # what is left of a question that nobody will read
+            self._questions.close()
         self._answers.close()

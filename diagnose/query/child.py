@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from typing import IO, Any, cast
 
 from diagnose.errors import QueryError
@@ -93,7 +94,8 @@ class Child:
         """By whoever has it; calling it twice is harmless."""
         self.stop()
         self._process.wait()
-        self._questions.close()
+        with suppress(BrokenPipeError):  # what is left of a question that nobody will read
+            self._questions.close()
         self._answers.close()
 
     def _wait_until_ready(self, client: int | None) -> None:
