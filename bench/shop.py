@@ -11,8 +11,8 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from demo.processes import free_ports
 from diagnose.model import Target
-from tests.service_process import free_port
 
 PROGRAM = Path(__file__).parent.parent / ".tools" / "bin" / "target"
 READY_S = 20.0
@@ -46,8 +46,9 @@ class Shop:
 @contextmanager
 def running_shop(*, cpus: int = 1) -> Iterator[Shop]:
     """The four services, ready; they end with the block."""
-    traffic = {service: f"127.0.0.1:{free_port()}" for service in SERVICES}
-    admin = {service: f"127.0.0.1:{free_port()}" for service in SERVICES}
+    ports = [f"127.0.0.1:{port}" for port in free_ports(2 * len(SERVICES))]
+    traffic = dict(zip(SERVICES, ports, strict=False))
+    admin = dict(zip(SERVICES, ports[len(SERVICES) :], strict=True))
     pids: dict[str, int] = {}
     with ExitStack() as stack:
         for service in SERVICES:

@@ -137,6 +137,10 @@ def ended(child: Child) -> StackError:
     )
 
 
+def free_port() -> int:
+    return free_ports(1)[0]
+
+
 def free_ports(count: int) -> list[int]:
     """
     Ports on loopback that nobody listens on.

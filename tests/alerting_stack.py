@@ -18,7 +18,7 @@ from demo.tools import Tools
 from tests.fake_upstreams import FakeServer, Reply
 
 MEMBERS = ("alertmanager-1", "alertmanager-2")
-RESEND = "1s"  # how often Prometheus sends what fires
+RESEND = "2s"  # how often Prometheus sends what fires
 
 
 class AlertingStack:

@@ -152,6 +152,7 @@ def kill_while_migrating(path: Path, versions: dict[str, int], chance: random.Ra
     receiver, sender = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=migrate, args=(path, sender), daemon=True)
     process.start()
+    sender.close()  # so that a process that dies before it says so is noticed
     assert receiver.recv() == 0
     time.sleep(chance.uniform(0, STEP_S))
     process.kill()

@@ -5,26 +5,22 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
 import yaml
 
+from demo.processes import free_port
+
 Answer = TypeVar("Answer")
-PATIENCE_S = 30.0
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+PATIENCE_S = 120.0
 
 
 class ServiceProcess:
@@ -122,12 +118,12 @@ class ServiceProcess:
 
     def _ask(self, request: urllib.request.Request) -> tuple[int, Any]:
         try:
-            with urllib.request.urlopen(request, timeout=10) as response:
+            with urllib.request.urlopen(request, timeout=60) as response:
                 return response.status, _decoded(response.read())
         except urllib.error.HTTPError as refused:
             with refused:
                 return refused.code, _decoded(refused.read())
-        except OSError:
+        except (urllib.error.URLError, ConnectionError, HTTPException):  # nobody is there, or it died meanwhile
             return 0, None
 
     def wait_for(self, found: Callable[[], Answer]) -> Answer:

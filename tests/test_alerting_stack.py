@@ -12,7 +12,7 @@ from tests.alerting_stack import MEMBERS, AlertingStack
 from tests.fake_upstreams import FakeServer, serving
 from tests.service_process import ServiceProcess
 
-EVERY = {"every": "500ms", "settle": "5s"}
+EVERY = {"every": "500ms", "settle": "8s"}
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ import duckdb
 import pytest
 from click.testing import CliRunner, Result
 
+from demo.processes import free_port
 from diagnose.cli import main
 from diagnose.config import Auth, Settings, Token
 from diagnose.model import Decision
@@ -60,12 +60,6 @@ def ask(web: Serving, *arguments: object) -> Result:
     result = run(*arguments, "--server", web.url)
     assert 0 == result.exit_code, result.output
     return result
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def settings_file(folder: Path, text: str = "") -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from tests.test_cli import free_port
+from demo.processes import free_port
 
 DIAGNOSE = [sys.executable, "-m", "diagnose"]
 

@@ -20,6 +20,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.trace import Link, Status, StatusCode
 
+from demo.processes import free_ports
 from diagnose.config import Auth, Ingest, Server, Settings, Token
 from diagnose.errors import ConfigError
 from diagnose.receive.proto.status_pb2 import RetryInfo
@@ -29,7 +30,6 @@ from diagnose.web.context import INGEST_AT_ONCE, Context
 from diagnose.web.listeners import Listeners
 from diagnose.web.otlp_grpc import GrpcServer
 from tests.otlp import span, traces
-from tests.service_process import free_port
 from tests.serving import SmallService
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -40,7 +40,7 @@ class Listening:
 
     def __init__(self, store: Store, **settings: object) -> None:
         self.store = store
-        self.http, self.grpc = (f"127.0.0.1:{free_port()}" for _ in range(2))
+        self.http, self.grpc = (f"127.0.0.1:{port}" for port in free_ports(2))
         ingest = Ingest(otlp_http=self.http, otlp_grpc=self.grpc, max_body_bytes=200_000)
         self.settings = Settings(server=Server(listen="127.0.0.1:0"), ingest=ingest, **settings)
         self.service = SmallService(store, self.settings)

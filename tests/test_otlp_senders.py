@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,8 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
+from demo.processes import free_port, free_ports
 from tests.pprof.conftest import GO_ENVIRONMENT
-from tests.service_process import ServiceProcess, free_port
+from tests.service_process import ServiceProcess
+from tests.waiting import wait_until
 
 SOURCE = Path(__file__).parent / "goprograms" / "otlpsender"
 COLLECTOR = Path(__file__).parent.parent / ".tools" / "bin" / "otelcol"
@@ -36,24 +37,18 @@ def send(sender: Path, protocol: str, address: str, spans: int) -> None:
 
 
 def found(service: ServiceProcess, sql: str) -> int:
-    """The number a query over the rows of this moment answers."""
+    """The number a query over the rows of this moment answers; -1 when all are busy."""
     status, answer = service.post("/api/v1/sql", {"sql": sql, "fresh": True})
-    return int(answer["rows"][0][0]) if status == 200 else 0
+    assert status in {200, 503}, answer
+    return int(answer["rows"][0][0]) if status == 200 else -1
 
 
 def wait_for_count(service: ServiceProcess, sql: str, count: int) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    seen = -1
-    while time.monotonic() < deadline:
-        seen = found(service, sql)
-        if seen >= count:
-            return
-        time.sleep(0.3)
-    raise AssertionError(f"{seen} of {count}: {sql}")
+    wait_until(lambda: found(service, sql) >= count, PATIENCE_S)
 
 
 def test_what_the_go_sdk_sends_over_http_and_grpc_is_stored_whole(tmp_path, sender):
-    addresses = {protocol: f"127.0.0.1:{free_port()}" for protocol in ("http", "grpc")}
+    addresses = dict(zip(("http", "grpc"), (f"127.0.0.1:{port}" for port in free_ports(2)), strict=True))
     listeners = {f"otlp_{protocol}": address for protocol, address in addresses.items()}
     with ServiceProcess(tmp_path, ingest=listeners) as service:
         for protocol, address in addresses.items():

@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
+from demo.processes import free_port
 from tests.builders import webhook
 from tests.fake_upstreams import FakeServer, Reply, data, profile_bytes, serving
-from tests.service_process import ServiceProcess, free_port
+from tests.service_process import ServiceProcess
 
 PROFILES = {
     "goroutine": "cpu-goroutine",

@@ -91,13 +91,14 @@ def test_the_same_rows_are_found_wherever_they_are(tmp_path: Path):
 
 
 def test_readers_find_every_span_once_whatever_moves_meanwhile(store: Store):
-    segments, sent, wrong = Segments(store), 0, []
+    segments, sent, reads, wrong = Segments(store), 0, [], []
     done = threading.Event()
 
     def read() -> None:
         while not done.is_set():
             least = sent
             found = store.row("SELECT count(*) AS n, count(DISTINCT span_id) AS ids FROM spans")
+            reads.append(found["n"])
             if not least <= found["n"] == found["ids"] <= sent + 1:
                 wrong.append((least, found))
 
@@ -116,6 +117,7 @@ def test_readers_find_every_span_once_whatever_moves_meanwhile(store: Store):
         reader.join()
 
     assert [] == wrong
+    assert reads
     assert 60 == span_count(store)
     assert 1 == len(segments.all())
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import gzip
 import json
 import socket
-import time
 from collections.abc import Iterator
 from functools import partial
 
@@ -16,6 +15,7 @@ from diagnose.config import Ingest, Settings
 from diagnose.store.db import Store
 from tests.builders import webhook, webhook_alert
 from tests.serving import Answer, Serving, data, serving
+from tests.waiting import wait_until
 
 PROTOBUF = "application/x-protobuf"
 TRACES = data("otlp", "cpu-traces.bin").read_bytes()
@@ -306,11 +306,7 @@ def test_uploads_never_take_all_threads(web):
         assert b"100 Continue" in connection.recv(100)
         hanging.append(connection)
     # The last of them may not have its slot yet; the same spans again are not stored again.
-    until = time.monotonic() + 60
-    while 503 != (status := web.post("/v1/traces", TRACES, Content_Type=PROTOBUF).status) and time.monotonic() < until:
-        pass
-
-    assert 503 == status
+    wait_until(lambda: web.post("/v1/traces", TRACES, Content_Type=PROTOBUF).status == 503)
 
     assert 202 == web.post("/webhook", webhook()).status
     for connection in hanging:

@@ -15,6 +15,7 @@ from diagnose.query.pool import WorkerPool
 from diagnose.store.db import Store
 from tests.builders import webhook, webhook_alert
 from tests.serving import Serving, serving
+from tests.waiting import wait_until
 
 SLOW = "SELECT count(*) FROM range(100000000000) a(a) WHERE hash(a) % 7 = 3"
 
@@ -133,7 +134,7 @@ def test_a_query_ends_with_the_connection_of_whoever_asked(tmp_path):
         connection.close()
 
         assert 200 == web.post("/api/v1/sql", {"sql": "SELECT 1"}).status
-        web.store.control.run(lambda _: None)
+        wait_until(lambda: store.rows("SELECT sql FROM sql_audit WHERE outcome = 'cancelled'"))
         assert [SLOW] == [row["sql"] for row in store.rows("SELECT sql FROM sql_audit WHERE outcome = 'cancelled'")]
 
 

@@ -185,10 +185,10 @@ def test_a_job_that_runs_when_the_time_is_over_is_waited_for(writer, database):
         return add("slow")(cursor)
 
     results: list[str] = []
-    caller = threading.Thread(target=lambda: results.append(writer.run(slow, wait_s=0.01)))
+    caller = threading.Thread(target=lambda: results.append(writer.run(slow, wait_s=1.0)))
     caller.start()
     assert entered.wait(5)
-    caller.join(0.05)
+    caller.join(1.2)
     leave.set()
     caller.join(5)
 

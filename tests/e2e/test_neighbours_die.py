@@ -34,6 +34,12 @@ def narrator(programs: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
         inbox.close()
 
 
+@pytest.fixture(autouse=True)
+def calm(narrator: Narrator) -> None:
+    """What the test before left behind is over."""
+    narrator.wait_for_calm()
+
+
 def report_that_misses(narrator: Narrator, incident_id: str, *words: str) -> dict[str, Any]:
     """The first report of which one missing piece of evidence has all *words*."""
 
