@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -244,10 +244,16 @@ class Pipeline:
         return plan
 
     def attach_traces(self, incident_id: str, episodes: Iterable[Episode]) -> list[Note]:
-        """Find the traces of each alert, keep them with the exemplars they were found by. Says what was missing."""
+        """
+        Find the traces of each alert, keep them with the exemplars they were found by. Says what was missing.
+
+        Raises CancelledError once `stop` was called: an incident may have hundreds of alerts.
+        """
         missing: list[Note] = []
         watched_exprs: dict[str, None] = {}  # two instances of one rule watch the same number
         for episode in episodes:
+            if self.stopping.is_set():
+                raise CancelledError
             found = correlate(episode, self.readers)
             self._keep(incident_id, episode, found)
             missing += found.missing
@@ -365,7 +371,7 @@ class Pipeline:
         return incident_key(alert.labels, self.settings)
 
     def stop(self) -> None:
-        """Interrupt captures that run and wait for the threads; what is unfinished is found again at the next start."""
+        """Give up what runs and wait for the threads; what is unfinished is found again at the next start."""
         self.stopping.set()
         self._incidents.stop()
         self._captures.shutdown(wait=True, cancel_futures=True)

@@ -6,7 +6,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 
 from diagnose.telemetry import FAILURES, get_logger
 
@@ -27,7 +27,7 @@ class OneAtATime:
         """
         Run *work* soon, unless work of the same *name* waits last in line: that will see the same rows.
 
-        What it raises is counted and logged; the next work of the key runs all the same.
+        What it raises is counted and logged, but for CancelledError; the next work of the key runs all the same.
         """
         with self._lock:
             running = key in self._waiting
@@ -43,6 +43,8 @@ class OneAtATime:
             name, work = found
             try:
                 work()
+            except CancelledError:
+                log.info("work given up", what=name, key=key)
             except Exception:  # the one place where a mistake in a stage must not end the loop
                 FAILURES.labels(name).inc()
                 log.exception("work failed", what=name, key=key)

@@ -163,6 +163,32 @@ def test_an_alert_that_no_target_belongs_to_still_gets_a_report(tmp_path, promet
         assert report["missing_evidence"]
 
 
+def test_the_end_of_the_process_does_not_wait_for_the_traces_of_every_alert(tmp_path, prometheus, go_process):
+    """It stops while the first of forty alerts is looked at; the report comes after the next start."""
+    asked, go_on = threading.Event(), threading.Event()
+
+    def hang() -> None:
+        asked.set()
+        assert go_on.wait(60)
+
+    exemplars = prometheus.replies["/api/v1/query_exemplars"]
+    prometheus.replies["/api/v1/query_exemplars"] = Reply(exemplars.body, before=hang)
+    with service(tmp_path, prometheus=prometheus.url, pprof=go_process.address) as running:
+        incident = post(running, *[alert(f"Alert{number}") for number in range(40)])
+        assert asked.wait(60)
+        ending = threading.Thread(target=running.stop)
+        ending.start()
+        running.wait_for(lambda: running.status("/healthz")[0] == 0)
+        go_on.set()
+        ending.join()
+        looked_at = prometheus.paths().count("/api/v1/query_exemplars")
+        running.start()
+        running.report(incident, "profiles captured")
+
+    assert looked_at < 20
+    assert 40 <= prometheus.paths().count("/api/v1/query_exemplars")
+
+
 def test_kill_9_after_the_answer_loses_nothing(tmp_path, prometheus, go_process):
     asked, go_on = threading.Event(), threading.Event()
 
