@@ -102,7 +102,7 @@ def fill(path: Path, spans: int) -> None:
         for number in range(batches):
             start_ns = end_ns - DAY_NS + number * (DAY_NS // batches)
             save_spans(store, _again(base, number, start_ns, DAY_NS // batches))
-            if number % 16 == 15:
+            if number % 3 == 2:
                 segments.move()
         segments.move()
         while segments.merge():

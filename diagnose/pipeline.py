@@ -25,6 +25,7 @@ from diagnose.capture.round import RoundRequest, run_round
 from diagnose.capture.targets import AllowedTarget, TargetDirectory
 from diagnose.config import Rule, Settings
 from diagnose.correlate import Correlation, Readers, correlate
+from diagnose.correlate.representatives import left_out, representatives
 from diagnose.correlate.windows import metric_windows
 from diagnose.errors import UpstreamError
 from diagnose.explain import explain
@@ -243,15 +244,16 @@ class Pipeline:
             add_timeline(self.store, incident_id, "capture", "no target of the allow-list belongs to these alerts")
         return plan
 
-    def attach_traces(self, incident_id: str, episodes: Iterable[Episode]) -> list[Note]:
+    def attach_traces(self, incident_id: str, episodes: Sequence[Episode]) -> list[Note]:
         """
-        Find the traces of each alert, keep them with the exemplars they were found by. Says what was missing.
+        Find the traces of the alerts, keep them with the exemplars they were found by. Says what was missing.
 
-        Raises CancelledError once `stop` was called: an incident may have hundreds of alerts.
+        Raises CancelledError once `stop` was called.
         """
-        missing: list[Note] = []
+        chosen = representatives(episodes)
+        missing = left_out(chosen, episodes)
         watched_exprs: dict[str, None] = {}  # two instances of one rule watch the same number
-        for episode in episodes:
+        for episode in chosen:
             if self.stopping.is_set():
                 raise CancelledError
             found = correlate(episode, self.readers)

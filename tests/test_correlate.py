@@ -12,6 +12,7 @@ from diagnose.config import Settings
 from diagnose.correlate import Readers, correlate
 from diagnose.correlate.exemplars import request_expression
 from diagnose.correlate.question import find_rule, window
+from diagnose.correlate.representatives import representatives
 from diagnose.model import Capture, Episode, utc_now
 from diagnose.pprof.codec import decode
 from diagnose.prometheus import ActiveAlert, AlertingRule
@@ -43,6 +44,20 @@ def fake() -> Iterator[FakeServer]:
     }
     with serving(FakeServer(replies=replies)) as server:
         yield server
+
+
+def test_alerts_that_stand_for_many_are_of_every_rule_and_the_worst_of_it():
+    many = [
+        episode("Latency", starts_at=STARTS_AT - timedelta(seconds=at), labels={"severity": severity})
+        for at in range(30)
+        for severity in ("info", "critical")
+    ]
+    single = episode("Leak", labels={"severity": "info"})
+    chosen = representatives([*many, single], 4)
+
+    assert ["Latency", "Leak", "Latency", "Latency"] == [each.alertname for each in chosen]
+    assert [29, 28, 27] == [(STARTS_AT - each.starts_at).seconds for each in chosen if each.alertname == "Latency"]
+    assert [single] == representatives([single], 4)
 
 
 def readers(store, fake: FakeServer | None, **more: Any) -> Readers:

@@ -186,7 +186,16 @@ def test_the_end_of_the_process_does_not_wait_for_the_traces_of_every_alert(tmp_
         running.report(incident, "profiles captured")
 
     assert looked_at < 20
-    assert 40 <= prometheus.paths().count("/api/v1/query_exemplars")
+    assert 24 <= prometheus.paths().count("/api/v1/query_exemplars")
+
+
+def test_of_very_many_alerts_the_worst_of_each_rule_are_asked_about(tmp_path, prometheus, go_process):
+    with service(tmp_path, prometheus=prometheus.url, pprof=go_process.address) as running:
+        alerts = [alert(instance=str(number), severity="warning") for number in range(50)]
+        report = running.report(post(running, *alerts, alert("OneOfItsKind", severity="info")), "first evidence")
+
+    assert 24 <= prometheus.paths().count("/api/v1/rules") <= 2 * 24  # before and after the captures
+    assert any("24 of 51 alerts" in each["statement"] for each in report["missing_evidence"])
 
 
 def test_kill_9_after_the_answer_loses_nothing(tmp_path, prometheus, go_process):
