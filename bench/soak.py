@@ -26,6 +26,7 @@ LONGEST_S = 3540.0  # a minute less than `make soak` has
 SOAK = {
     "intake-crash": ("bench.intake_crash", "--kills", "100"),
     "alert-storm": ("bench.alert_storm",),
+    "disk-full": ("bench.disk_full",),
     "storage-crash": ("bench.storage_crash",),
     "interoperability": ("bench.interoperability",),
     "faults": ("bench.faults", "--runs", "1", "--stop-after", "1500"),
