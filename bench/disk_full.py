@@ -12,7 +12,6 @@ the right to mount; without it the script starts itself again in a user namespac
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -60,7 +59,8 @@ class Round:
 @click.option("--rounds", default=3)
 def main(rounds: int) -> None:
     if subprocess.run(["unshare", "-m", "true"], check=False, capture_output=True).returncode:
-        os.execvp("unshare", ["unshare", "-rm", sys.executable, "-m", "bench.disk_full", "--rounds", str(rounds)])
+        again = ["unshare", "-rm", sys.executable, "-m", "bench.disk_full", "--rounds", str(rounds)]
+        sys.exit(subprocess.run(again, check=False).returncode)
     found = [_round(number) for number in range(rounds)]
     RESULTS.parent.mkdir(exist_ok=True)
     results = {"environment": describe(), "rounds": [asdict(each) for each in found]}
@@ -103,10 +103,10 @@ class _Sender:
 
     def fill(self) -> None:
         """Until so many of each kind in a row are refused."""
-        in_a_row = {self.alerts: 0, self.spans: 0}
-        while min(in_a_row.values()) < FULL:
-            for send in in_a_row:
-                in_a_row[send] = 0 if send() else in_a_row[send] + 1
+        alerts, spans = 0, 0
+        while min(alerts, spans) < FULL:
+            alerts = 0 if self.alerts() else alerts + 1
+            spans = 0 if self.spans() else spans + 1
 
     def alerts(self) -> bool:
         first = next(self._numbers) * A_MESSAGE
