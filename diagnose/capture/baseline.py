@@ -20,8 +20,8 @@ from diagnose.capture.locks import TURNS, Turns
 from diagnose.capture.round import RoundRequest, run_round
 from diagnose.capture.targets import AllowedTarget, TargetDirectory
 from diagnose.config import Settings
-from diagnose.errors import DiagnoseError
 from diagnose.model import Target, utc_now
+from diagnose.periodic import Periodic
 from diagnose.store.captures import last_round
 from diagnose.store.db import Store
 from diagnose.telemetry import FAILURES, get_logger
@@ -53,33 +53,21 @@ class BaselineScheduler:
         self._settings = settings.baseline
         self._busy = busy
         self._turns = turns
-        self._tick_s = tick_s
         self._build_s = build_s
-        self._stop = threading.Event()
         self._lock = threading.Lock()
         self._due_s: dict[str, float] = {}
         self._running: set[str] = set()
         self._looked_s: dict[str, float] = {}
         self._pool = ThreadPoolExecutor(ROUNDS_AT_ONCE, thread_name_prefix="baseline")
-        self._thread = threading.Thread(target=self._run, name="baseline", daemon=True)
+        self._thread = Periodic("baseline", self._look, lambda: tick_s)
 
     def start(self) -> None:
         if self._settings.kinds:
             self._thread.start()
 
     def stop(self) -> None:
-        self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
         self._pool.shutdown(wait=True, cancel_futures=True)
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._tick_s):
-            try:
-                self._look()
-            except DiagnoseError as err:
-                FAILURES.labels("baseline").inc()
-                log.warning("baselines not looked at", error=str(err))
 
     def _look(self) -> None:
         """Start what is due. A target that cannot be scraped is forgotten: it starts anew when it is back."""
@@ -109,7 +97,7 @@ class BaselineScheduler:
 
     def _look_at_build(self, target: AllowedTarget) -> None:
         """A new build gets its first round as a new target does."""
-        before = look_at_build(self._store, target, self._stop)
+        before = look_at_build(self._store, target, self._thread.stopping)
         if before is None:
             return
         log.info("new build", target=target.name, instance=target.instance, before=before.build_id)
@@ -132,7 +120,7 @@ class BaselineScheduler:
     def _round(self, target: AllowedTarget) -> None:
         got_something = False
         try:
-            got_something = capture_baseline(self._store, target, self._request(), self._stop, self._turns)
+            got_something = capture_baseline(self._store, target, self._request(), self._thread.stopping, self._turns)
         finally:
             self._set_due(target, time.monotonic() + self._pause_s(got_something))
             with self._lock:

@@ -10,15 +10,15 @@ attempt later, never to none and never to a tight loop. So a revision may arrive
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timedelta
 
-from diagnose.errors import NotFound, SinkError, StoreError
+from diagnose.errors import NotFound, SinkError
 from diagnose.model import Delivery, utc_now
 from diagnose.notify.message import message_of
 from diagnose.notify.sink import Sink
+from diagnose.periodic import Periodic
 from diagnose.store.db import Store
 from diagnose.store.reports import DeliveryStatus, due_deliveries, get_report, save_delivery
 from diagnose.telemetry import DELIVERIES, FAILURES, get_logger
@@ -45,9 +45,7 @@ class Outbox:
         self._clock = clock
         self._pool = ThreadPoolExecutor(max_workers=SINKS_AT_ONCE, thread_name_prefix="sink")
         self._busy: dict[str, Future[None]] = {}
-        self._look = threading.Event()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._thread = Periodic("outbox", self._dispatch, lambda: POLL_S)
 
     def use(self, sinks: Sequence[Sink]) -> None:
         """For the next attempts."""
@@ -55,17 +53,15 @@ class Outbox:
 
     def start(self) -> None:
         self._thread.start()
+        self.wake()
 
     def wake(self) -> None:
         """Something new is due. Returns at once."""
-        self._look.set()
+        self._thread.wake()
 
     def stop(self) -> None:
         """Waits for the attempts being made right now."""
-        self._stopping.set()
-        self._look.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
         self._pool.shutdown(wait=True)
 
     def deliver_due(self) -> None:
@@ -73,15 +69,6 @@ class Outbox:
         self._dispatch()
         for future in list(self._busy.values()):
             future.result()
-
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            self._look.clear()
-            try:
-                self._dispatch()
-            except StoreError as err:  # busy or reopening; the rows are still there
-                log.warning("outbox cannot read its rows", error=str(err))
-            self._look.wait(POLL_S)
 
     def _dispatch(self) -> None:
         """Give each sink that is not busy its due rows, oldest revision first."""
@@ -102,14 +89,14 @@ class Outbox:
 
     def _serve(self, sink: Sink, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
-            if self._stopping.is_set():
+            if self._thread.stopping.is_set():
                 return
             try:
                 self._attempt(sink, delivery)
             except Exception:  # a mistake in a sink ends this attempt, not the outbox
                 FAILURES.labels("deliver").inc()
                 log.exception("delivery failed", sink=sink.name, incident=delivery.incident_id)
-        self._look.set()  # the next revision of an incident becomes due when the one before it has arrived
+        self.wake()  # the next revision of an incident becomes due when the one before it has arrived
 
     def _attempt(self, sink: Sink, delivery: Delivery) -> None:
         attempts = delivery.attempts + 1

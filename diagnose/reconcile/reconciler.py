@@ -8,7 +8,6 @@ had been running long enough to have its alerts back. Where no Alertmanager can 
 from __future__ import annotations
 
 import re
-import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,8 +15,9 @@ from datetime import datetime
 
 from diagnose.alertmanager import Alertmanager, ListedAlert
 from diagnose.config import Settings
-from diagnose.errors import DiagnoseError, UpstreamError
+from diagnose.errors import UpstreamError
 from diagnose.model import Alert, AlertGroup, utc_now
+from diagnose.periodic import Periodic
 from diagnose.reconcile.comparison import Comparison, candidates, compare, union
 from diagnose.store.db import Store
 from diagnose.store.endings import (
@@ -29,7 +29,7 @@ from diagnose.store.endings import (
     open_episodes,
     told_receivers,
 )
-from diagnose.telemetry import FAILURES, RECONCILED, get_logger
+from diagnose.telemetry import RECONCILED, get_logger
 
 log = get_logger(__name__)
 SOURCE = "reconciled"
@@ -66,11 +66,9 @@ class Reconciler:
         self._started_at = clock()
         self._absent_since: dict[str, datetime] = {}
         self._silent: set[str] = set()
-        self._wanted = threading.Event()
         self._eager = False
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="reconciler", daemon=True)
         self.use(settings)
+        self._thread = Periodic("reconcile", self._turn, self._every_s)
 
     def use(self, settings: Settings) -> None:
         """From the next look on."""
@@ -79,31 +77,23 @@ class Reconciler:
 
     def start(self) -> None:
         self._thread.start()
+        self._thread.wake()
 
     def stop(self) -> None:
         """Returns when the look that runs is over."""
-        self._stopping.set()
-        self._wanted.set()
-        if self._thread.is_alive():
-            self._thread.join()
+        self._thread.stop()
 
     def wake(self) -> None:
         """Look now, and take in what is listed however new it is: a message said that alerts were left out of it."""
         self._eager = True
-        self._wanted.set()
+        self._thread.wake()
 
-    def _run(self) -> None:
-        while not self._stopping.is_set():
-            eager, self._eager = self._eager, False
-            try:
-                self.look(eager=eager)
-            except DiagnoseError as err:  # the store is busy; the next look sees the same
-                log.warning("alerts not reconciled", error=str(err))
-            except Exception:  # a mistake of ours must not end the looking
-                FAILURES.labels("reconcile").inc()
-                log.exception("alerts not reconciled")
-            self._wanted.wait(self._settings.reconcile.every.total_seconds())
-            self._wanted.clear()  # after the wait, so that a `stop` or `wake` during the look is not forgotten
+    def _every_s(self) -> float:
+        return self._settings.reconcile.every.total_seconds()
+
+    def _turn(self) -> None:
+        eager, self._eager = self._eager, False
+        self.look(eager=eager)
 
     def look(self, *, eager: bool = False) -> None:
         """One look at everything. With *eager*, alerts that began a moment ago count as missed too."""

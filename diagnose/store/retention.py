@@ -18,15 +18,15 @@ from typing import Any
 import duckdb
 
 from diagnose.config import Retention as RetentionSettings
-from diagnose.errors import StoreError
 from diagnose.model import utc_now
+from diagnose.periodic import Periodic
 from diagnose.store.artefacts import forget_artefacts
 from diagnose.store.baselines import KEPT_SAMPLES, expired_baselines
 from diagnose.store.db import Store
 from diagnose.store.manifest import TABLES, Segment
 from diagnose.store.queries import load_queries
 from diagnose.store.segments import MIB, Segments
-from diagnose.telemetry import FAILURES, get_logger
+from diagnose.telemetry import get_logger
 
 log = get_logger(__name__)
 QUERIES = load_queries("retention")
@@ -64,8 +64,7 @@ class Retention:
         self._segments = segments
         self._min_free_bytes = min_free_bytes
         self._lock = threading.Lock()
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="retention", daemon=True)
+        self._thread = Periodic("retention", self.run, lambda: EVERY_S)
 
     def run(self, now: datetime | None = None) -> Removed:
         """Raises StoreError; what was done until then stays done."""
@@ -189,14 +188,4 @@ class Retention:
 
     def stop(self) -> None:
         """Waits for a run. Calling it twice, or without `start`, is harmless."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        while not self._stopping.wait(EVERY_S):
-            try:
-                self.run()
-            except (StoreError, duckdb.Error, OSError) as err:  # the next run tries again
-                FAILURES.labels("retention").inc()
-                log.exception("retention failed", error=str(err))
+        self._thread.stop()
