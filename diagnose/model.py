@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 Labels = Mapping[str, str]
 AlertStatus = Literal["firing", "resolved"]
@@ -283,6 +283,12 @@ class Effect:
     unit: str
     before: float | None
     during: float | None
+
+    @classmethod
+    def of_cpu(cls, before_share: float, during_share: float) -> Self:
+        """Of shares of the time on CPU, 0 to 1."""
+        before, during = 100 * before_share, 100 * during_share
+        return cls(during - before, "points of on-CPU time", before, during)
 
 
 @dataclass(frozen=True)

@@ -71,12 +71,7 @@ def _finding(evidence: Evidence, build: NewBuild, function: FunctionChange, of: 
             f"{percent(function.before_share)} (z = {number(function.z)})."
         ),
         subject=Subject("function", function.function, origin.file or None, line or None),
-        effect=Effect(
-            100 * (function.during_share - function.before_share),
-            "points of on-CPU time",
-            100 * function.before_share,
-            100 * function.during_share,
-        ),
+        effect=Effect.of_cpu(function.before_share, function.during_share),
         significance={
             "method": "weakest of rate, share and rate per request of CPU samples between builds, FDR 1 %",
             "z": function.z,

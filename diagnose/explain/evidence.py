@@ -212,8 +212,10 @@ class Evidence:
             return found[0]
         return next((each for each in found if each.instance == during.instance), found[0] if found else None)
 
-    def _healthy(self, during: ProfileRef, before: datetime, *, besides: str | None) -> list[ProfileRef]:
-        """The newest healthy profile from before then, of another build than *besides*; its own instance's first."""
+    def _healthy(
+        self, during: ProfileRef, before: datetime, *, besides: str | None = None, limit: int = 1
+    ) -> list[ProfileRef]:
+        """The newest healthy profiles from before then, of another build than *besides*; its own instance's first."""
         ids = baseline_profiles(
             self.store,
             during.service_name,
@@ -222,6 +224,7 @@ class Evidence:
             during.basis,
             before=before,
             besides_build=besides,
+            limit=limit,
         )
         return [ProfileRef(**self.ask("evidence", "profile", profile=each).rows[0]) for each in ids]
 
@@ -236,17 +239,8 @@ class Evidence:
 
     def _find_healthy_like(self, pair: Pair) -> tuple[str, ...]:
         during = pair.during
-        ids = baseline_profiles(
-            self.store,
-            during.service_name,
-            during.instance,
-            during.kind,
-            during.basis,
-            before=self.incident.started_at,
-            limit=MOST_HEALTHY,
-        )
-        known = [ProfileRef(**self.ask("evidence", "profile", profile=each).rows[0]) for each in ids]
-        known = [each for each in known if each.profile_id != during.profile_id]
+        found = self._healthy(during, self.incident.started_at, limit=MOST_HEALTHY)
+        known = [each for each in found if each.profile_id != during.profile_id]
         same = [
             each
             for each in known

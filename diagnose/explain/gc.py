@@ -92,12 +92,7 @@ def _finding(evidence: Evidence, found: Collection) -> Finding:
             f"{percent(found.before_percent / 100)} before (z = {number(found.z)}).{blame}"
         ),
         subject=subject,
-        effect=Effect(
-            found.during_percent - found.before_percent,
-            "points of on-CPU time",
-            found.before_percent,
-            found.during_percent,
-        ),
+        effect=Effect.of_cpu(found.before_percent / 100, found.during_percent / 100),
         significance={"method": "weaker of rate and share of CPU samples, Poisson", "z": found.z},
         confidence="strong" if found.z >= STRONG_Z else "likely",
         evidence=(pair.during.profile_id, *([pair.before.profile_id] if pair.before else [])),

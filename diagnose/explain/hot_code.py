@@ -68,12 +68,7 @@ def _finding(evidence: Evidence, function: FunctionChange, of: Changes, others: 
             f"{number(of.all_before / NS)} before.{_per_request(function)}{_hottest_line(subject)}"
         ),
         subject=subject,
-        effect=Effect(
-            100 * (function.during_share - function.before_share),
-            "points of on-CPU time",
-            100 * function.before_share,
-            100 * function.during_share,
-        ),
+        effect=Effect.of_cpu(function.before_share, function.during_share),
         significance={"method": METHOD, "z": function.z, "dispersion": function.dispersion},
         confidence="strong" if function.z >= STRONG_Z and function.gained >= LARGE_GAIN else "likely",
         evidence=of.pair.profile_ids,

@@ -70,12 +70,7 @@ def _finding(contrast: Contrast) -> Finding:
             f"{percent(function.before_share)} (z = {number(function.z)}). {sick.instance} uses {cores}."
         ),
         subject=Subject("instance", sick.instance),
-        effect=Effect(
-            100 * (function.during_share - function.before_share),
-            "points of on-CPU time",
-            100 * function.before_share,
-            100 * function.during_share,
-        ),
+        effect=Effect.of_cpu(function.before_share, function.during_share),
         significance={
             "method": "weaker of rate and share of CPU samples between two instances, Poisson with dispersion, FDR 1 %",
             "z": function.z,
