@@ -28,6 +28,7 @@ SOAK = {
     "alert-storm": ("bench.alert_storm",),
     "disk-full": ("bench.disk_full",),
     "storage-crash": ("bench.storage_crash",),
+    "collector-restarts": ("bench.collector_restarts",),
     "interoperability": ("bench.interoperability",),
     "faults": ("bench.faults", "--runs", "1", "--stop-after", "1500"),
 }
