@@ -76,7 +76,7 @@ def test_the_chart_is_the_rules_own_number_with_its_threshold(report):
         report.chart.source,
         report.chart.threshold,
     )
-    assert ["checkout, /checkout"] == [line.label for line in report.chart.lines]
+    assert ["checkout /checkout"] == [line.label for line in report.chart.lines]
     assert ["onset 00:01:00", "fired 00:01:02", "profiled +105 ms"] == [mark.text for mark in report.chart.marks]
     assert (ACTIVE - timedelta(minutes=3), NOW) == (report.chart.since, report.chart.until)
 

@@ -14,6 +14,8 @@ from diagnose.report.series import Watched, watched
 from diagnose.report.shape import Chart, Figure, Line, Mark
 from diagnose.store.metrics import series_points
 
+VALUE_OF = "value of "  # before the name of the alert, in the title of its chart
+
 
 def build_chart(rows: Rows) -> Chart | None:
     """The number an alert of the incident watches, as Prometheus had it; else the p99 of the service from its spans."""
@@ -22,7 +24,7 @@ def build_chart(rows: Rows) -> Chart | None:
         wanted = watched(episode.expr)
         lines = _stored_lines(rows, wanted, since, until) if wanted else ()
         if wanted and lines:
-            return _chart(rows, f"value of {episode.alertname}", wanted, lines)
+            return _chart(rows, f"{VALUE_OF}{episode.alertname}", wanted, lines)
     step_s = max(5, round((until - since).total_seconds() / 120))
     values = {"service": rows.incident.service_name, "since": since, "until": until, "route": rows.route}
     found = rows.store.rows(SQL["latency_series"], {**values, "step_s": step_s})
@@ -38,7 +40,7 @@ def _stored_lines(rows: Rows, wanted: Watched, since: datetime, until: datetime)
     found = series_points(rows.store, wanted.expr, rows.incident.service_name, since, until)
     lines = [
         Line(
-            ", ".join(labels.values()) or rows.incident.service_name,
+            " ".join(labels.values()) or rows.incident.service_name,
             tuple(point for point in points if isfinite(point[1])),
         )
         for labels, points in found
@@ -80,7 +82,7 @@ def _marks(rows: Rows) -> Iterable[Mark]:
 
 def headline(rows: Rows, chart: Chart | None, verdict: Finding | None) -> Iterable[Figure]:
     """The few numbers under the verdict."""
-    if chart and (figure := _alert_figure(rows, chart)):
+    if chart and (figure := _alert_figure(chart)):
         yield figure
     if verdict is None:
         return
@@ -98,7 +100,7 @@ def headline(rows: Rows, chart: Chart | None, verdict: Finding | None) -> Iterab
     yield Figure("webhook → this cause", text.milliseconds(waited.total_seconds() * 1000))
 
 
-def _alert_figure(rows: Rows, chart: Chart) -> Figure | None:
+def _alert_figure(chart: Chart) -> Figure | None:
     worst = chart.lines[0].points
     end = chart.ended_at or chart.until
     during = [value for at, value in worst if chart.started_at <= at <= end]
@@ -106,7 +108,7 @@ def _alert_figure(rows: Rows, chart: Chart) -> Figure | None:
     if not during:
         return None
     is_below = chart.threshold is not None and max(during) < chart.threshold
-    label = "p99" if chart.source == "spans" else rows.episodes[0].alertname
+    label = "p99" if chart.source == "spans" else chart.title.removeprefix(VALUE_OF)
     usual = f"← {text.amount(before[len(before) // 2], chart.unit)}" if before else ""
     return Figure(label, text.amount(min(during) if is_below else max(during), chart.unit), usual)
 
