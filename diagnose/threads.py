@@ -22,21 +22,25 @@ class OneAtATime:
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix=name)
         self._waiting: dict[str, deque[tuple[str, Work]]] = {}
         self._lock = threading.Lock()
+        self.is_stopped = False
 
     def submit(self, key: str, name: str, work: Work) -> None:
         """
-        Run *work* soon, unless work of the same *name* waits last in line: that will see the same rows.
+        Run *work* soon, unless work of the same *name* waits last in line: that will see the same rows. Once stopped it
+        takes nothing any more.
 
         What it raises is counted and logged, but for CancelledError; the next work of the key runs all the same.
         """
         with self._lock:
+            if self.is_stopped:
+                return
             running = key in self._waiting
             waiting = self._waiting.setdefault(key, deque())
             if waiting and waiting[-1][0] == name:
                 return
             waiting.append((name, work))
-        if not running:
-            self._pool.submit(self._run, key)
+            if not running:
+                self._pool.submit(self._run, key)
 
     def _run(self, key: str) -> None:
         while found := self._next(key):
@@ -59,6 +63,7 @@ class OneAtATime:
     def stop(self) -> None:
         """Wait for what runs; forget what waits (it is found again in the tables at the next start)."""
         with self._lock:
+            self.is_stopped = True
             for waiting in self._waiting.values():
                 waiting.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)

@@ -9,6 +9,7 @@ import pytest
 
 from diagnose.telemetry import REGISTRY
 from diagnose.threads import CaptureRounds, OneAtATime
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -58,6 +59,29 @@ def test_a_failure_is_counted_and_the_next_work_runs():
     assert ran.wait(5)
     assert before + 1 == REGISTRY.get_sample_value("diagnose_failures_total", {"stage": "broken"})
     line.stop()
+
+
+def test_what_comes_while_it_stops_is_forgotten():
+    begun, go_on, done = threading.Event(), threading.Event(), []
+    line = OneAtATime(1, "test")
+
+    def work() -> None:
+        begun.set()
+        assert go_on.wait(60)
+        line.submit("inc-1", "after", lambda: done.append("after"))
+        line.submit("inc-2", "elsewhere", lambda: done.append("elsewhere"))
+        done.append("work")
+
+    line.submit("inc-1", "work", work)
+    assert begun.wait(60)
+    line.submit("inc-1", "next", lambda: done.append("next"))
+    ending = threading.Thread(target=line.stop)
+    ending.start()
+    wait_until(lambda: line.is_stopped)
+    go_on.set()
+    ending.join()
+
+    assert ["work"] == done
 
 
 def test_the_cheap_part_is_over_when_every_round_said_so_or_ended(pool: ThreadPoolExecutor):
