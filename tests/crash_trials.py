@@ -111,7 +111,7 @@ def check(store: Store, acknowledged: set[int]) -> set[int]:
 
 
 def old_store(path: Path, versions: dict[str, int]) -> None:
-    """The files as earlier versions of the schema left them; from version 1 on with a span, a point and an incident."""
+    """The files as earlier versions of the schema left them; from version 1 on with rows of each kind."""
     path.mkdir(parents=True)
     for name, version in versions.items():
         with duckdb.connect() as connection:
@@ -139,6 +139,8 @@ def check_migrated(store: Store) -> None:
     assert 1.5 == store.row("SELECT value FROM metrics WHERE name = 'm'")["value"]
     assert "ab" == store.row("SELECT trace_id FROM exemplars")["trace_id"]
     assert "checkout" == store.row("SELECT service_name FROM incidents")["service_name"]
+    weights = store.rows("SELECT * FROM weight ORDER BY weight_no")
+    assert [(448, 1, 5, 5.0), (449, 1, 50, 5.0)] == [tuple(row.values()) for row in weights]
 
 
 def migrate(path: Path, told: Connection) -> None:

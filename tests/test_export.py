@@ -71,6 +71,7 @@ def test_what_belongs_to_others_stays_out(opened, filled):
     assert 0 == count(opened, "spans WHERE start_time < (SELECT started_at - INTERVAL 15 MINUTE FROM incidents)")
     assert 0 == count(opened, f"profiles WHERE profile_id = '{filled.unrelated}'")
     assert 0 == count(opened, "function WHERE name = 'other.main'")
+    assert 0 == count(opened, "weight WHERE weight_no // 64 NOT IN (SELECT profile_no FROM profile)")
     assert {filled.base, filled.new} <= {row for (row,) in opened.execute("SELECT profile_id FROM profiles").fetchall()}
     assert {"baseline", "alert"} == {row for (row,) in opened.execute("SELECT trigger FROM captures").fetchall()}
 

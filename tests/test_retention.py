@@ -70,6 +70,7 @@ def test_of_old_telemetry_the_traces_metrics_and_profiles_of_incidents_stay(fill
     assert top == store.rows(f"SELECT * FROM top_functions('{filled.new}')") != []  # noqa: S608  our own id
     assert {filled.base, filled.new} == ids(store, "SELECT profile_id FROM profiles")
     assert 2 == len(ids(store, "SELECT profile_no FROM sample"))
+    assert 2 == len(ids(store, "SELECT weight_no // 64 FROM weight"))
 
     assert 0 == retention(store).run(later(days=31)).files  # once is enough
 

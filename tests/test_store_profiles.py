@@ -14,6 +14,7 @@ from diagnose.pprof.profile import Profile
 from diagnose.pprof.wall import combine
 from diagnose.store.db import Store
 from diagnose.store.profiles import StoredProfile, find_profiles, get_profile, profile_body, save_profile
+from diagnose.store.segments import Segments
 from tests.pprof.small import RECORDED, cpu_profile, goroutines
 
 CPU_FILE = next(file for file in RECORDED if file.name == "cpu-profile.pb.gz")
@@ -79,6 +80,46 @@ def test_a_job_that_is_rolled_back_leaves_no_numbers_behind(store):
     save(store, profile)
 
     assert {"function": 2, "frame": 2, "node": 2, "stack": 1, "sample": 1, "profile": 1} == counts(store)
+
+
+WEIGHTS = "SELECT weight_no, stack_no, value, observations FROM weight ORDER BY ALL"
+ADDED_UP = """
+SELECT weight_no(profile_no, place) AS weight_no, stack_no, sum(value) AS value, sum(observations) AS observations
+FROM (
+  SELECT
+    profile_no, stack_no, unnest("values") AS value, unnest(observations) AS observations,
+    generate_subscripts("values", 1) AS place
+  FROM sample
+) GROUP BY ALL HAVING sum(value) <> 0 OR sum(observations) <> 0 ORDER BY ALL
+"""
+
+
+def assert_added_up(store: Store) -> None:
+    weights, expected = store.rows(WEIGHTS), store.rows(ADDED_UP)
+
+    assert [tuple(row.values())[:3] for row in expected] == [tuple(row.values())[:3] for row in weights]
+    assert [row["observations"] for row in expected] == pytest.approx([row["observations"] for row in weights])
+
+
+def test_weights_are_the_samples_added_up_by_value_type_and_stack(store):
+    for file in RECORDED:
+        save(store, decode(file.read_bytes()), file.read_bytes())
+
+    assert_added_up(store)
+
+
+def test_a_store_without_weights_gets_them_from_its_segments_wherever_they_are_now(tmp_path):
+    with Store.open(tmp_path / "data") as store:
+        save(store, decode(CPU_FILE.read_bytes()), CPU_FILE.read_bytes())
+        Segments(store).move()
+        save(store, cpu_profile({"main.main": 3}))
+        cursor = store.cursor()
+        cursor.execute("DROP TABLE telemetry.weight; DELETE FROM telemetry.schema_version WHERE version > 3")
+        cursor.close()
+    (tmp_path / "data").rename(tmp_path / "moved")
+    with Store.open(tmp_path / "moved") as store:
+        assert_added_up(store)
+        assert 2 == store.row("SELECT count(DISTINCT weight_no // 64) AS profiles FROM weight")["profiles"]
 
 
 def test_the_body_is_kept_as_it_came_or_gzipped(store):

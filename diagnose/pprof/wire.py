@@ -23,6 +23,7 @@ from diagnose.pprof.profile import ValueType
 from diagnose.pprof.proto import profile_pb2 as pb
 
 UNKNOWN = "<unknown>"
+MAX_VALUE_TYPES = 64  # table weight numbers them; a profile of Go has four at most
 _HANDLER = HandlerPool([pb.DESCRIPTOR]).get_for_message(pb.Profile.DESCRIPTOR)
 
 
@@ -179,6 +180,8 @@ class _Reader:
         types, units = (self.texts.list(self.codes(entries.field(name))) for name in ("type", "unit"))
         if not types or "" in types:
             raise _unusable("a profile needs at least one value type, each with a name")
+        if len(types) > MAX_VALUE_TYPES:
+            raise _unusable(f"it has more than {MAX_VALUE_TYPES} value types")
         if len(set(types)) != len(types):
             raise _unusable(f"value types repeat: {', '.join(types)}")
         return tuple(map(ValueType, types, units))

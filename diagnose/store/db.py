@@ -34,6 +34,7 @@ STORAGE_VERSION = "v1.5.0"
 CHECKPOINT_THRESHOLD = "512MB"
 MEMORY_LIMIT = "2GiB"
 GATHER_S = 0.008  # under load, alerts that come a little later share the commit
+FIRST_WITH_SEGMENTS = 3  # version of telemetry.duckdb
 Params = Mapping[str, Any] | Sequence[Any] | None
 
 
@@ -127,7 +128,7 @@ def _open(path: Path, *, read_only: bool) -> duckdb.DuckDBPyConnection:
         for name in FILES:
             _attach(instance, path / f"{name}.duckdb", name, read_only=read_only)
         for name in FILES:
-            _migrate(instance, name, read_only=read_only)
+            _migrate(instance, path, name, read_only=read_only)
         _create_views(instance, path, read_only=read_only)
     except BaseException:
         instance.close()
@@ -141,7 +142,7 @@ def _at_home(cursor: duckdb.DuckDBPyConnection) -> duckdb.DuckDBPyConnection:
     return cursor
 
 
-def _migrate(instance: duckdb.DuckDBPyConnection, name: str, *, read_only: bool) -> None:
+def _migrate(instance: duckdb.DuckDBPyConnection, path: Path, name: str, *, read_only: bool) -> None:
     cursor = instance.cursor()
     cursor.execute(f"USE {name}")
     known = migrations(name)
@@ -150,6 +151,8 @@ def _migrate(instance: duckdb.DuckDBPyConnection, name: str, *, read_only: bool)
         raise StoreError(f"{name}.duckdb has schema version {version}; this program knows {len(known)}")
     if read_only and version < len(known):
         raise StoreError(f"{name}.duckdb has schema version {version}: let the server migrate it to {len(known)}")
+    if name == "telemetry" and FIRST_WITH_SEGMENTS <= version < len(known):  # scripts read them where they are now
+        show_segments(cursor, path / FOLDER, read_segments(cursor), database=name)
     for number, script in enumerate(known[version:], start=version + 1):
         cursor.execute("BEGIN TRANSACTION")
         cursor.execute(script)

@@ -48,6 +48,7 @@ STATEMENTS = (
     "resources",
     "profiles",
     "samples",
+    "weights",
     "stacks",
     "nodes",
     "frames",

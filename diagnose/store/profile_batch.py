@@ -15,13 +15,17 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from diagnose.pprof.columns import ProfileColumns
+from diagnose.pprof.wire import MAX_VALUE_TYPES
 from diagnose.store.arrow import TEXT_MAP, TIME, insert_all
 from diagnose.store.dictionary import save_dictionaries
 from diagnose.store.queries import load_queries
 
 QUERIES = load_queries("profiles")
+WEIGHTS_OF_A_PROFILE = MAX_VALUE_TYPES  # as macro weight_no counts them
+WEIGHTS = ("weight_no", "stack_no", "value", "observations")
 IDENTITY = ("sha256", "service_name", "service_instance_id", "basis")
 PROFILES = pa.schema(
     [
@@ -122,6 +126,11 @@ def _insert(
         for at, (profile, numbers) in enumerate(zip(profiles, stacks, strict=True))
     ]
     insert_all(cursor, "live_sample", pa.concat_tables(samples))
+    weights = [
+        _weight_rows(profile, first_number + at, numbers)
+        for at, (profile, numbers) in enumerate(zip(profiles, stacks, strict=True))
+    ]
+    insert_all(cursor, "weight", pa.concat_tables(weights))
 
 
 def _sample_rows(columns: ProfileColumns, profile_no: int, stacks: pa.Array) -> pa.Table:
@@ -130,3 +139,26 @@ def _sample_rows(columns: ProfileColumns, profile_no: int, stacks: pa.Array) -> 
     rows = samples.drop_columns("stack").append_column("stack_no", stacks.take(samples["stack"]))
     rows = rows.append_column("profile_no", pa.array(np.full(rows.num_rows, profile_no, np.int32)))
     return rows.sort_by("stack_no")
+
+
+def _weight_rows(profile: NewProfile, profile_no: int, stacks: pa.Array) -> pa.Table:
+    """The samples added up by value type and stack, those of a value type together and in the order of the stacks."""
+    samples, numbers = profile.columns.samples, stacks.to_numpy()
+    order, stack = np.argsort(numbers), samples["stack"].to_numpy()
+    width = len(profile.row["value_types"])
+    values, observations = (_matrix(samples[name], width) for name in ("values", "observations"))
+    parts = []
+    for place in range(width):
+        value = np.zeros(len(numbers), np.int64)
+        np.add.at(value, stack, values[:, place])
+        seen = np.zeros(len(numbers), np.float64)
+        np.add.at(seen, stack, observations[:, place])
+        there = order[(value[order] != 0) | (seen[order] != 0)]
+        weight_no = np.full(len(there), WEIGHTS_OF_A_PROFILE * profile_no + place, np.int32)
+        parts.append(pa.table([weight_no, numbers[there], value[there], seen[there]], WEIGHTS))
+    return pa.concat_tables(parts)
+
+
+def _matrix(lists: pa.ChunkedArray, width: int) -> NDArray[Any]:
+    """A row per sample and a column per value type."""
+    return np.asarray(lists.combine_chunks().flatten().to_numpy().reshape(-1, width))

@@ -144,6 +144,7 @@ class Retention:
 
         def remove(cursor: duckdb.DuckDBPyConnection) -> int:
             [(count,)] = cursor.execute(QUERIES["remove_profiles"], {"before": before}).fetchall()
+            cursor.execute(QUERIES["remove_weights"])
             return int(count)
 
         count = self._store.telemetry.run(remove, wait_s=60.0)
@@ -155,9 +156,13 @@ class Retention:
         """Healthy profiles, and files that captures brought; the samples go with the files they are in."""
         forget_artefacts(self._store, now - self.settings.profiles)
         old = expired_baselines(self._store, now - self.baselines) if self.baselines else []
+
+        def remove(cursor: duckdb.DuckDBPyConnection) -> None:
+            cursor.execute(QUERIES["remove_baseline_profiles"], {"old": old})
+            cursor.execute(QUERIES["remove_weights"])
+
         if old:
-            remove = "DELETE FROM telemetry.profile WHERE profile_id IN (SELECT unnest($old::VARCHAR[]))"
-            self._store.telemetry.run(lambda cursor: cursor.execute(remove, {"old": old}), wait_s=60.0)
+            self._store.telemetry.run(remove, wait_s=60.0)
 
     # --- incidents ----------------------------------------------------------------------------------------------------
 

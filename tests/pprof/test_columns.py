@@ -4,9 +4,10 @@ import duckdb
 import pyarrow as pa
 import pytest
 
-from diagnose.pprof.codec import decode
+from diagnose.errors import DecodeError
+from diagnose.pprof.codec import decode, encode
 from diagnose.pprof.columns import FRAMES, FUNCTIONS, NODES, SAMPLES, STACKS
-from diagnose.pprof.parse import to_columns
+from diagnose.pprof.parse import parse, to_columns
 from diagnose.pprof.profile import Frame, Profile, Sample, ValueType
 from diagnose.pprof.top import top
 from tests.pprof.conftest import KINDS
@@ -144,3 +145,11 @@ def test_an_empty_stack_has_no_leaf():
         for row in tables.stacks.to_pylist()
         if row["leaf"] is None
     ]
+
+
+def test_more_value_types_than_can_be_numbered_are_refused():
+    types = tuple(ValueType(f"type{number}", "count") for number in range(65))
+
+    assert 64 == len(parse(encode(Profile(types[:64]))).value_types)
+    with pytest.raises(DecodeError, match="more than 64 value types"):
+        parse(encode(Profile(types)))

@@ -116,6 +116,9 @@ INSERT INTO profile SELECT * FROM telemetry.profile WHERE profile_id IN (SELECT 
 -- name: samples
 INSERT INTO live_sample SELECT * FROM memory.sample WHERE profile_no IN (SELECT profile_no FROM profile)
 
+-- name: weights
+INSERT INTO weight SELECT * FROM telemetry.weight WHERE weight_no // 64 IN (SELECT profile_no FROM profile)
+
 -- name: stacks
 INSERT INTO stack SELECT * FROM telemetry.stack WHERE stack_no IN (SELECT stack_no FROM sample)
 

@@ -41,6 +41,13 @@ OR old.profile_no IN (
 DELETE FROM telemetry.profile
 WHERE CASE WHEN sample_count > 0 THEN profile_no NOT IN (SELECT profile_no FROM sample) ELSE started_at < $before END
 
+-- name: remove_baseline_profiles
+DELETE FROM telemetry.profile WHERE profile_id IN (SELECT unnest($old::VARCHAR[]))
+
+-- name: remove_weights
+-- Those of profiles that are gone.
+DELETE FROM telemetry.weight WHERE weight_no // 64 NOT IN (SELECT profile_no FROM telemetry.profile)
+
 -- name: forget_traces
 DELETE FROM telemetry.trace_time
 WHERE moved_at < $before AND trace_key NOT IN (SELECT unnest($pinned_traces::BIGINT[]))

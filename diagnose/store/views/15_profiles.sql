@@ -84,8 +84,12 @@ CREATE MACRO profile_ids(
 );
 COMMENT ON MACRO profile_ids IS 'The ids of the profiles of a service, an instance, a kind, that started in [since, until) and were stored with these labels (a map), oldest first: profile_ids(service := ''checkout'', kind := ''cpu'').';
 
+CREATE MACRO weight_no(profile_no, place) AS 64 * profile_no + place - 1;
+COMMENT ON MACRO weight_no IS 'Which rows of table weight belong to a profile and a place in its value types, from 1.';
+
 -- What a selection weighs per stack. All macros that begin with merged_ take the same arguments: a list of profile ids,
--- and which of their samples (NULL: all). The two branches of `focused` cost nothing when they are not asked for.
+-- and which of their samples (NULL: all). Without a choice the samples are added up already, in table weight. The other
+-- branches of `weighed` and `focused` cost nothing when they are not asked for.
 
 CREATE MACRO side_weights(
   base_ids, new_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
@@ -96,10 +100,17 @@ WITH chosen AS MATERIALIZED (
   JOIN profile USING (profile_id)
 ), weighed AS MATERIALIZED (
   SELECT
-    sample.stack_no, chosen.is_new, sum(sample."values"[chosen.place])::BIGINT AS value,
-    sum(sample.observations[chosen.place]) AS observations
+    weight.stack_no, chosen.is_new, sum(weight.value)::BIGINT AS value, sum(weight.observations) AS observations
+  FROM weight JOIN (SELECT is_new, weight_no(profile_no, place) AS weight_no FROM chosen) AS chosen USING (weight_no)
+  WHERE trace_id IS NULL AND span_id IS NULL AND labels IS NULL
+  GROUP BY weight.stack_no, chosen.is_new
+  UNION ALL
+  SELECT
+    sample.stack_no, chosen.is_new, sum(sample."values"[chosen.place])::BIGINT,
+    sum(sample.observations[chosen.place])
   FROM sample JOIN chosen USING (profile_no)
-  WHERE (trace_id IS NULL OR sample.trace_id = lower(trace_id)) AND (span_id IS NULL OR sample.span_id = lower(span_id))
+  WHERE (trace_id IS NOT NULL OR span_id IS NOT NULL OR labels IS NOT NULL)
+    AND (trace_id IS NULL OR sample.trace_id = lower(trace_id)) AND (span_id IS NULL OR sample.span_id = lower(span_id))
     AND (labels IS NULL OR list_has_all(map_entries(sample.labels), map_entries(labels)))
   GROUP BY sample.stack_no, chosen.is_new
 )
@@ -120,9 +131,15 @@ WITH chosen AS MATERIALIZED (
   SELECT profile.profile_no, value_place(profile.value_types, profile.default_value, value_type) AS place
   FROM (SELECT unnest(profile_ids) AS profile_id) JOIN profile USING (profile_id)
 ), weighed AS MATERIALIZED (
-  SELECT sample.stack_no, sum(sample."values"[chosen.place])::BIGINT AS value
+  SELECT weight.stack_no, sum(weight.value)::BIGINT AS value
+  FROM weight JOIN (SELECT weight_no(profile_no, place) AS weight_no FROM chosen) AS chosen USING (weight_no)
+  WHERE trace_id IS NULL AND span_id IS NULL AND labels IS NULL
+  GROUP BY weight.stack_no
+  UNION ALL
+  SELECT sample.stack_no, sum(sample."values"[chosen.place])::BIGINT
   FROM sample JOIN chosen USING (profile_no)
-  WHERE (trace_id IS NULL OR sample.trace_id = lower(trace_id)) AND (span_id IS NULL OR sample.span_id = lower(span_id))
+  WHERE (trace_id IS NOT NULL OR span_id IS NOT NULL OR labels IS NOT NULL)
+    AND (trace_id IS NULL OR sample.trace_id = lower(trace_id)) AND (span_id IS NULL OR sample.span_id = lower(span_id))
     AND (labels IS NULL OR list_has_all(map_entries(sample.labels), map_entries(labels)))
   GROUP BY sample.stack_no
 )
