@@ -66,7 +66,7 @@ from diagnose.store.incidents import (
 )
 from diagnose.store.merging import merge_incidents, split_incident
 from diagnose.store.metrics import save_exemplars, save_series
-from diagnose.store.reports import next_revision, save_revision
+from diagnose.store.reports import get_report, next_revision, save_revision
 from diagnose.telemetry import ALERTS, get_logger
 from diagnose.threads import CaptureRounds, OneAtATime
 
@@ -77,6 +77,7 @@ CAPTURES_AT_ONCE = 32
 CURVE_POINTS = 300
 JITTER_S = 0.5  # the instances of a service should not be held up at the same moment
 FIRST_EVIDENCE, PROFILES_CAPTURED, RESOLVED = "first evidence", "profiles captured", "resolved"  # reasons of reports
+ALERTS_JOINED = "alerts joined"
 WORTH_CONCLUDING = timedelta(days=1)  # a last report that comes later helps nobody
 
 
@@ -122,8 +123,12 @@ class Pipeline:
         ALERTS.labels("duplicate").inc(accepted.duplicates)
         for incident_id in accepted.opened:
             self._incidents.submit(incident_id, "timing", partial(self._save_ack, incident_id, acknowledged_at))
-        for incident_id in dict.fromkeys((*accepted.opened, *accepted.reopened, *accepted.grown)):
+        begun = dict.fromkeys((*accepted.opened, *accepted.reopened))
+        for incident_id in begun:
             self._submit(incident_id, "open")
+        for incident_id in accepted.grown:
+            if incident_id not in begun:
+                self._incidents.submit(incident_id, "joined", partial(self.investigate, incident_id, joined=True))
         self.conclude_soon(accepted.resolved)
         return accepted
 
@@ -204,11 +209,12 @@ class Pipeline:
         else:
             self._incidents.submit(incident_id, "conclude", partial(self.conclude, incident_id))
 
-    def investigate(self, incident_id: str) -> None:
+    def investigate(self, incident_id: str, *, joined: bool = False) -> None:
         """
         From firing alerts to the report with the CPU profile.
 
-        Run again when another alert joins: it then captures only what is missing and puts out one more revision.
+        Run again when another alert has *joined*: it then captures only what is missing, looks for the traces of that
+        alert, and puts out one more revision, at once only when there is a new profile.
         """
         known = episodes_of(self.store, incident_id)
         if not known:  # it was merged into another
@@ -216,6 +222,8 @@ class Pipeline:
         episodes = [each for each in known if each.status == "firing"]
         plan = self.plan(incident_id, episodes)
         rounds = self._start_rounds(incident_id, plan, "alert")
+        if joined:
+            episodes = [each for each in episodes if not each.expr] or episodes  # those nobody asked about yet
         missing = self.attach_traces(incident_id, episodes)
         self._start_rounds_anew(rounds, incident_id, plan, "alert")
         if next_revision(self.store, incident_id) == 1:
@@ -223,9 +231,24 @@ class Pipeline:
             self.publish(incident_id, FIRST_EVIDENCE, missing)
             if not plan.targets:
                 return
-        rounds.wait()
+        captured = [each for each in rounds.wait() if each.status == "done"]
         missing = self.attach_traces(incident_id, episodes)
-        self.publish(incident_id, PROFILES_CAPTURED, missing)
+        if joined and not captured:
+            self._publish_joined(incident_id, missing)
+        else:
+            self.publish(incident_id, PROFILES_CAPTURED, missing)
+
+    def _publish_joined(self, incident_id: str, missing: Sequence[Note]) -> None:
+        """Not before the last report was read: hundreds of alerts may join one after the other."""
+        last = get_report(self.store, incident_id)
+
+        def work() -> None:
+            is_open = get_incident(self.store, incident_id).status == "open"
+            if is_open and next_revision(self.store, incident_id) == last["revision"] + 1:
+                self.publish(incident_id, ALERTS_JOINED, missing)
+
+        wait_s = (last["created_at"] + self.settings.incidents.update_every - utc_now()).total_seconds()
+        self._incidents.submit_later(max(0.0, wait_s), incident_id, "report", work)
 
     def conclude(self, incident_id: str) -> None:
         """All alerts ended: profiles of the healthy state for the comparison, then the last revision."""

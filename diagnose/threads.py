@@ -8,11 +8,12 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 
+from diagnose.model import Capture
 from diagnose.telemetry import FAILURES, get_logger
 
 log = get_logger(__name__)
 Work = Callable[[], object]
-CaptureRound = Callable[[Callable[[], None]], object]
+CaptureRound = Callable[[Callable[[], None]], list[Capture]]
 
 
 class OneAtATime:
@@ -22,7 +23,20 @@ class OneAtATime:
         self._pool = ThreadPoolExecutor(max_workers=workers, thread_name_prefix=name)
         self._waiting: dict[str, deque[tuple[str, Work]]] = {}
         self._lock = threading.Lock()
+        self._later: dict[tuple[str, str], threading.Timer] = {}
         self.is_stopped = False
+
+    def submit_later(self, delay_s: float, key: str, name: str, work: Work) -> None:
+        """As `submit`, after *delay_s*; instead of work of the same key and name that is still to come."""
+        timer = threading.Timer(delay_s, self.submit, (key, name, work))
+        timer.daemon = True
+        with self._lock:
+            if self.is_stopped:
+                return
+            if earlier := self._later.pop((key, name), None):
+                earlier.cancel()
+            self._later[key, name] = timer
+            timer.start()
 
     def submit(self, key: str, name: str, work: Work) -> None:
         """
@@ -34,6 +48,7 @@ class OneAtATime:
         with self._lock:
             if self.is_stopped:
                 return
+            self._later.pop((key, name), None)
             running = key in self._waiting
             waiting = self._waiting.setdefault(key, deque())
             if waiting and waiting[-1][0] == name:
@@ -64,6 +79,8 @@ class OneAtATime:
         """Wait for what runs; forget what waits (it is found again in the tables at the next start)."""
         with self._lock:
             self.is_stopped = True
+            for timer in self._later.values():
+                timer.cancel()
             for waiting in self._waiting.values():
                 waiting.clear()
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -75,7 +92,7 @@ class CaptureRounds:
     def __init__(self, pool: ThreadPoolExecutor) -> None:
         self._pool = pool
         self._cheap: list[threading.Event] = []
-        self._futures: list[Future[object]] = []
+        self._futures: list[Future[list[Capture]]] = []
 
     def start(self, capture_round: CaptureRound) -> None:
         """Run *capture_round*; it calls what it is given once its cheap part is done, or just ends."""
@@ -91,11 +108,14 @@ class CaptureRounds:
         for cheap in self._cheap:
             cheap.wait(max(0.0, deadline - time.monotonic()))
 
-    def wait(self) -> bool:
-        """Until all are over; whether there was any. An error is a mistake of ours: a round records its failures."""
+    def wait(self) -> list[Capture]:
+        """What all of them did, once they are over. An error is a mistake of ours: a round records its failures."""
         wait(self._futures)
+        done: list[Capture] = []
         for future in self._futures:
             if error := future.exception():
                 FAILURES.labels("capture").inc()
                 log.error("capture round failed", error=repr(error))
-        return bool(self._futures)
+            else:
+                done += future.result()
+        return done

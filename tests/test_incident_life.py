@@ -7,6 +7,7 @@ import random
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -214,6 +215,39 @@ def test_settings_are_read_again_and_a_mistake_leaves_the_old_ones(tmp_path: Pat
         running.hang_up()
         running.wait_for(lambda: 2 == running.log().count("settings reloaded"))
         assert [] == running.post("/webhook", webhook(alert("Ignored")))[1]["incidents"]
+
+
+# --- alerts that join
+
+
+def test_alerts_that_join_one_by_one_are_told_together(tmp_path: Path):
+    """A report each would be a message each, while somebody reads the first."""
+    with ServiceProcess(tmp_path, rules=RULES, incidents={"update_every": "3s"}) as running:
+        incident_id = post(running, alert("HighLatency"))
+        running.report(incident_id, "first evidence")
+        for number in range(8):
+            post(running, alert(f"Joined{number}"))
+            running.wait_for(lambda: number + 2 == len(decided(running, incident_id)))  # noqa: B023  called at once
+        running.wait_for(lambda: 9 == len(told(running, incident_id)["incident"]["alerts"]))
+
+        reported = [at for kind, at in timeline(running, incident_id) if kind == "report"]
+        assert all(later - earlier >= timedelta(seconds=3) for earlier, later in pairwise(reported))
+        assert "alerts joined" == told(running, incident_id)["reason"]
+
+
+def decided(running: ServiceProcess, incident_id: str) -> set[str]:
+    """Alerts of which it is known what to do."""
+    found = running.get(f"/api/v1/incidents/{incident_id}/explain")["decisions"]
+    return {each["subject"] for each in found if each["step"] == "rule"}
+
+
+def told(running: ServiceProcess, incident_id: str) -> Any:
+    """The newest report."""
+    return running.get(f"/api/v1/incidents/{incident_id}/report.json")
+
+
+def timeline(running: ServiceProcess, incident_id: str) -> list[tuple[str, datetime]]:
+    return [(each["kind"], datetime.fromisoformat(each["at"])) for each in detail(running, incident_id)["timeline"]]
 
 
 # --- after a crash

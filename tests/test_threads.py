@@ -9,6 +9,7 @@ import pytest
 
 from diagnose.telemetry import REGISTRY
 from diagnose.threads import CaptureRounds, OneAtATime
+from tests.builders import capture
 from tests.waiting import wait_until
 
 
@@ -84,6 +85,22 @@ def test_what_comes_while_it_stops_is_forgotten():
     assert ["work"] == done
 
 
+def test_work_for_later_takes_the_place_of_what_was_still_to_come():
+    done: list[str] = []
+    line = OneAtATime(1, "test")
+    line.submit_later(0.2, "inc-1", "report", lambda: done.append("first"))
+    line.submit_later(0.2, "inc-1", "report", lambda: done.append("second"))
+    line.submit_later(3600, "inc-1", "other", lambda: done.append("never"))
+    wait_until(lambda: done)
+    line.submit_later(0, "inc-1", "report", lambda: done.append("third"))
+    wait_until(lambda: len(done) == 2)
+    line.stop()
+    line.submit_later(0, "inc-1", "report", lambda: done.append("after the end"))
+
+    assert ["second", "third"] == done
+    assert not any(isinstance(each, threading.Timer) for each in threading.enumerate())
+
+
 def test_the_cheap_part_is_over_when_every_round_said_so_or_ended(pool: ThreadPoolExecutor):
     finish = threading.Event()
     rounds = CaptureRounds(pool)
@@ -91,29 +108,30 @@ def test_the_cheap_part_is_over_when_every_round_said_so_or_ended(pool: ThreadPo
     def slow(on_cheap) -> None:
         on_cheap()
         finish.wait(5)
+        return [capture("cap-1")]
 
     rounds.start(slow)
-    rounds.start(lambda _: None)
+    rounds.start(lambda _: [capture("cap-2")])
     rounds.wait_for_cheap(5)
 
     assert not finish.is_set()
     finish.set()
-    assert rounds.wait()
+    assert ["cap-1", "cap-2"] == [each.capture_id for each in rounds.wait()]
 
 
 def test_the_first_report_does_not_wait_for_ever(pool: ThreadPoolExecutor):
     finish = threading.Event()
     rounds = CaptureRounds(pool)
-    rounds.start(lambda _: finish.wait(5))
+    rounds.start(lambda _: [capture("cap-1")] if finish.wait(5) else [])
 
     rounds.wait_for_cheap(0.01)
 
     finish.set()
-    assert rounds.wait()
+    assert 1 == len(rounds.wait())
 
 
 def test_no_target_means_no_round(pool: ThreadPoolExecutor):
-    assert not CaptureRounds(pool).wait()
+    assert [] == CaptureRounds(pool).wait()
 
 
 def _drain(line: OneAtATime, key: str) -> None:

@@ -253,6 +253,10 @@ class Incidents(Section):
         ["service", "namespace", "cluster", "environment"], description="Labels that tell incidents apart."
     )
     quiet: Duration = Field(timedelta(minutes=15), description="A re-fire within this time continues the incident.")
+    update_every: Duration = Field(
+        timedelta(seconds=30),
+        description="A report that says no more than that another alert joined comes this long after the last one.",
+    )
     ignore_labels: list[str] = Field(["replica"], description="Labels that do not make another alert.")
     metrics: list[Pattern] = Field(
         ["up", "go_.*", "process_.*", "http_.*", "rpc_.*", "grpc_.*"],
