@@ -3,9 +3,9 @@ Spans at a steady rate through a real collector while it and the service are sto
 
     python -m bench.collector_restarts [--minutes 5] [--a-second 20000] [--every 10]
 
-The OpenTelemetry SDK for Go sends, over gRPC; the collector keeps what it cannot deliver in its queue on disk. Prints how
-many spans the sender counts and how many are found; writes bench/results/collector_restarts.json. Exit code 1 when a
-span is missing or there twice.
+The OpenTelemetry SDK for Go sends, over gRPC; the collector keeps what it cannot deliver in its queue on disk. Prints
+how many spans the sender counts and how many are found; writes bench/results/collector_restarts.json. Exit code 1 when
+a span is missing or there twice.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
 """
-Kill a process that moves, merges, prunes or migrates, again and again: is everything there, and nothing twice?
+Kill a process that commits, moves, merges, prunes or migrates, again and again: is everything there, and nothing twice?
 
     python -m bench.storage_crash [--kills 50] [--seed 1]
 
@@ -33,12 +33,14 @@ def main(kills: int, seed: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         for step in STEPS:
             result[step] = _kills(Path(folder) / step, step, kills, chance)
-            print(f"{step}: {result[step]}")
+            print(f"{step}: {result[step]}", flush=True)
         versions = all_versions()
-        for number in range(kills):
+        opening_s = [
             kill_while_migrating(Path(folder) / f"migration-{number}", versions[number % len(versions)], chance)
-        result["migration"] = {"kills": kills}
-        print(f"migration: {kills} kills")
+            for number in range(kills)
+        ]
+        result["migration"] = {"kills": kills, "opening_s": _spread(opening_s)}
+        print(f"migration: {result['migration']}")
     RESULTS.parent.mkdir(exist_ok=True)
     RESULTS.write_text(json.dumps(result, indent=2) + "\n")
 
@@ -49,12 +51,12 @@ def _kills(path: Path, step: str, kills: int, chance: random.Random) -> dict[str
     for _ in range(kills):
         known, took_s = kill_while(path, step, chance, known)
         opening_s.append(took_s)
-    ordered = sorted(opening_s)
-    return {
-        "kills": kills,
-        "spans": len(known),
-        "opening_s": {"p50": round(ordered[kills // 2], 3), "max": round(ordered[-1], 3)},
-    }
+    return {"kills": kills, "spans": len(known), "opening_s": _spread(opening_s)}
+
+
+def _spread(seconds: list[float]) -> dict[str, float]:
+    ordered = sorted(seconds)
+    return {"p50": round(ordered[len(ordered) // 2], 3), "max": round(ordered[-1], 3)}
 
 
 if __name__ == "__main__":

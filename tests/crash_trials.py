@@ -1,5 +1,5 @@
 """
-A process that moves, merges, prunes or migrates is killed at a random moment; what is there afterwards is checked.
+A process that commits, moves, merges, prunes or migrates is killed at a random moment; what is there afterwards is checked.
 
 Processes come from a fork server that has everything imported already, so a trial takes half a second. The full counts
 are in bench/storage_crash.py.
@@ -31,7 +31,7 @@ from tests.otlp import span, traces
 PROCESSES = multiprocessing.get_context("forkserver")
 PROCESSES.set_forkserver_preload(["tests.crash_trials"])
 FIRST_ROWS = Path(__file__).parent / "data" / "store"
-STEPS = ("move", "merge", "retention")
+STEPS = ("commit", "move", "merge", "retention")
 MOST_SPANS = 8  # before the kill
 STEP_S = 0.1  # about what a step takes
 LATER = timedelta(days=10)
@@ -48,7 +48,7 @@ def work(path: Path, step: str, first: int, told: Connection) -> None:
         body = traces(span(f"{number:016x}"))
         save_spans(store, decode_traces(body, PROTOBUF))
         told.send(number)
-        if number % 2:
+        if step != "commit" and number % 2:
             segments.move()
         if step == "merge" and number % 4 == 3:
             segments.merge(datetime.now(UTC) + LATER)
@@ -148,8 +148,8 @@ def migrate(path: Path, told: Connection) -> None:
     Store.open(path).close()
 
 
-def kill_while_migrating(path: Path, versions: dict[str, int], chance: random.Random) -> None:
-    """One trial on a new store in *path*."""
+def kill_while_migrating(path: Path, versions: dict[str, int], chance: random.Random) -> float:
+    """One trial on a new store in *path*; the seconds that opening took afterwards, what was left to migrate included."""
     old_store(path, versions)
     receiver, sender = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=migrate, args=(path, sender), daemon=True)
@@ -160,8 +160,11 @@ def kill_while_migrating(path: Path, versions: dict[str, int], chance: random.Ra
     process.kill()
     process.join()
     assert process.exitcode in (0, -signal.SIGKILL)
+    began_s = time.monotonic()
     with Store.open(path) as store:
+        took_s = time.monotonic() - began_s
         check_migrated(store)
+    return took_s
 
 
 def all_versions() -> list[dict[str, Any]]:

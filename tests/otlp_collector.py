@@ -151,7 +151,7 @@ def stop_and_start(folder: Path, sender: Path, *, spans: int, a_second: int, eve
             stops[name] += 1
         waiter.join()
         [(counted, complaints)] = answers
-        assert "" == complaints
+        assert not complaints, complaints
         wait_for_count(service, "SELECT count(*) FROM spans", int(counted))
     with Store.open(folder / "data", read_only=True) as store:
         numbers = store.row("SELECT count(*) AS found, count(DISTINCT span_id) AS different FROM span")

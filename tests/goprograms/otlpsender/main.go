@@ -41,7 +41,7 @@ func main() {
 		sdktrace.WithBatcher(traceExporter, sdktrace.WithBlocking(), sdktrace.WithExportTimeout(patience)),
 		sdktrace.WithResource(from))
 	meters := sdkmetric.NewMeterProvider(
-		sdkmetric.WithReader(sdkmetric.NewPeriodicReader(metricExporter)), sdkmetric.WithResource(from))
+		sdkmetric.WithReader(sdkmetric.NewPeriodicReader(metricExporter, sdkmetric.WithTimeout(patience))), sdkmetric.WithResource(from))
 	counter, err := meters.Meter("otlpsender").Int64Counter("sent")
 	check(err)
 	began := time.Now()
@@ -76,7 +76,9 @@ func exporters(ctx context.Context, protocol, address string) (sdktrace.SpanExpo
 				otlptracegrpc.RetryConfig{Enabled: true, InitialInterval: 100 * time.Millisecond,
 					MaxInterval: time.Second, MaxElapsedTime: patience}))
 		check(err)
-		metrics, err := otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpoint(address), otlpmetricgrpc.WithInsecure())
+		metrics, err := otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithEndpoint(address), otlpmetricgrpc.WithInsecure(),
+			otlpmetricgrpc.WithTimeout(patience), otlpmetricgrpc.WithRetry(otlpmetricgrpc.RetryConfig{Enabled: true,
+				InitialInterval: 100 * time.Millisecond, MaxInterval: time.Second, MaxElapsedTime: patience}))
 		check(err)
 		return spans, metrics
 	}
