@@ -263,7 +263,8 @@ class Pipeline:
         """What to capture and from whom, by the settings of this moment; what was decided is kept."""
         route_labels = route_labels_of(self.store, incident_id)
         plan = plan_for(episodes, route_labels, self.settings, self.directory)
-        if save_decisions(self.store, incident_id, plan.decisions) and plan.kinds and not plan.targets:
+        new = save_decisions(self.store, incident_id, plan.decisions)
+        if plan.kinds and not plan.targets and any(each.step == "target" for each in new):
             add_timeline(self.store, incident_id, "capture", "no target of the allow-list belongs to these alerts")
         return plan
 

@@ -233,6 +233,7 @@ def test_alerts_that_join_one_by_one_are_told_together(tmp_path: Path):
         reported = [at for kind, at in timeline(running, incident_id) if kind == "report"]
         assert all(later - earlier >= timedelta(seconds=3) for earlier, later in pairwise(reported))
         assert "alerts joined" == told(running, incident_id)["reason"]
+        assert 1 == [kind for kind, _ in timeline(running, incident_id)].count("capture")
 
 
 def decided(running: ServiceProcess, incident_id: str) -> set[str]:
