@@ -1,5 +1,5 @@
 """
-A process that commits, moves, merges, prunes or migrates is killed at a random moment; what is there afterwards is checked.
+A process that commits, moves, merges, prunes or migrates is killed at a random moment; what is there then is checked.
 
 Processes come from a fork server that has everything imported already, so a trial takes half a second. The full counts
 are in bench/storage_crash.py.
@@ -149,7 +149,7 @@ def migrate(path: Path, told: Connection) -> None:
 
 
 def kill_while_migrating(path: Path, versions: dict[str, int], chance: random.Random) -> float:
-    """One trial on a new store in *path*; the seconds that opening took afterwards, what was left to migrate included."""
+    """One trial on a new store in *path*; the seconds that opening took then, what was left to migrate included."""
     old_store(path, versions)
     receiver, sender = PROCESSES.Pipe(duplex=False)
     process = PROCESSES.Process(target=migrate, args=(path, sender), daemon=True)

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import duckdb
@@ -16,6 +17,7 @@ from diagnose.receive.otlp import PROTOBUF, decode_traces
 from diagnose.store.db import Store
 from diagnose.store.export import export_incident
 from diagnose.store.manifest import TABLES, Segment
+from diagnose.store.recent import MOST_SPANS, RecentTraces
 from diagnose.store.segments import MIB, Segments, due
 from diagnose.store.snapshots import Snapshot, Snapshots, write_snapshot
 from diagnose.store.spans import save_spans, trace_spans
@@ -136,9 +138,43 @@ def test_a_span_is_found_by_id_and_by_search_at_once_and_after_it_moved(store: S
     assert [] == trace_spans(store, "no hex")
 
 
+def test_a_trace_is_read_again_only_when_something_of_it_arrived_moved_or_went(store: Store):
+    segments = Segments(store)
+    add_span(store, 1)
+    trace_id = store.row("SELECT trace_id FROM spans")["trace_id"]
+    before = trace_spans(store, trace_id)
+    for change in (
+        segments.move,
+        partial(add_span, store, 2),
+        segments.move,
+        lambda: segments.replace(segments.all()),
+        lambda: segments.drop(segments.all()),
+    ):
+        change()
+        now = trace_spans(store, trace_id)
+
+        assert now is not before
+        assert len(now) == store.row("SELECT count(*) AS n FROM spans")["n"]
+        assert now is trace_spans(store, trace_id.upper()) or not now
+        before = now
+
+
+def test_traces_nobody_asked_for_lately_make_room():
+    recent = RecentTraces()
+    for number in range(3):
+        recent.add(str(number), "source", [{}] * (MOST_SPANS // 3))
+        recent.get("0", "source")
+    recent.add("3", "source", [{}] * 10)
+    recent.add("too large", "source", [{}] * (MOST_SPANS + 1))
+
+    assert [True, False, True, True, False] == [
+        recent.get(name, "source") is not None for name in ("0", "1", "2", "3", "too large")
+    ]
+
+
 def test_a_query_about_an_hour_opens_one_group_of_files(store: Store):
     segments = Segments(store)
-    for number in range(20):  # in groups of 4
+    for number in range(20):  # six groups of 2, then of 4
         add_span(store, number + 1, start_s=3600 * number)
         segments.move()
     first = store.row("SELECT min(start_time) AS at FROM spans")["at"]
@@ -148,7 +184,7 @@ def test_a_query_about_an_hour_opens_one_group_of_files(store: Store):
         plan: str = store.rows(sql, {"since": since, "until": until})[0]["explain_value"]
         return plan.count("Function:")
 
-    assert 5 == groups(first, first + timedelta(days=1))
+    assert 8 == groups(first, first + timedelta(days=1))
     for hour in (0, 9, 19):
         since, until = first + timedelta(hours=hour), first + timedelta(hours=hour + 1)
         found = store.rows("SELECT span_id FROM spans WHERE start_time >= $1 AND start_time < $2", [since, until])

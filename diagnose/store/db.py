@@ -27,6 +27,7 @@ from diagnose.store.known import KnownIds
 from diagnose.store.live import LiveSpans
 from diagnose.store.manifest import FOLDER, TABLES, quoted, read_segments, show_segments
 from diagnose.store.queries import HERE
+from diagnose.store.recent import RecentTraces
 from diagnose.store.writer import Writer
 
 FILES = ("control", "telemetry")
@@ -51,6 +52,7 @@ class Store:
         self.live_spans = LiveSpans()
         self.known_resources = KnownIds()
         self.known_series = KnownIds()
+        self.recent_traces = RecentTraces()
 
     @classmethod
     def open(cls, path: Path, *, queue_bytes: int = 268_435_456, read_only: bool = False) -> Self:

@@ -21,8 +21,8 @@ from diagnose.store.queries import load_queries
 
 QUERIES = load_queries("segments")
 FOLDER = "segments"
-NEWEST_GROUP = 4  # files: a group costs 0.25 ms, a file that is opened for all columns of a span three times that
-GROUPS_OF_A_SIZE = 6  # then they double: 4 4 4 4 4 4 8 8 …
+NEWEST_GROUP = 2  # files: a group costs 0.25 ms, a file that is opened for all columns of a span three times that
+GROUPS_OF_A_SIZE = 6  # then they double: 2 2 2 2 2 2 4 4 …
 
 
 @dataclass(frozen=True)
@@ -49,8 +49,9 @@ class SegmentTable:
         return QUERIES[self.live]
 
 
+SPAN_FILES = SegmentTable("span", "service_name, start_time", "start_time")
 TABLES = (
-    SegmentTable("span", "service_name, start_time", "start_time"),
+    SPAN_FILES,
     SegmentTable("metric_point", 'series_id, "time"', '"time"'),
     SegmentTable("metric_histogram", 'series_id, "time"', '"time"'),
     SegmentTable("exemplar", 'series_id, "time"', '"time"'),
@@ -99,15 +100,20 @@ def rows_of(table: SegmentTable, folder: Path, segments: Sequence[Segment]) -> s
     return "\nUNION ALL\n".join([table.live_rows, *groups])
 
 
-def rows_between(cursor: duckdb.DuckDBPyConnection, name: str, folder: Path, since: datetime, until: datetime) -> str:
+def files_between(
+    cursor: duckdb.DuckDBPyConnection, table: SegmentTable, folder: Path, since: datetime, until: datetime
+) -> list[Path]:
     """
-    The query for the rows of table *name* in [since, until], and others: only files that have some are opened.
+    Those with rows in [since, until].
 
-    To be run in the transaction of *cursor*, or rows that move meanwhile are missed.
+    To be asked, and read, in one transaction of *cursor*, or rows that move meanwhile are missed.
     """
-    table = next(each for each in TABLES if each.name == name)
-    known = cursor.execute(QUERIES["segments_between"], {"table": name, "since": since, "until": until}).fetchall()
-    files = [folder / file for (file,) in known]
+    asked = {"table": table.name, "since": since, "until": until}
+    return [folder / file for (file,) in cursor.execute(QUERIES["segments_between"], asked).fetchall()]
+
+
+def rows_in(table: SegmentTable, files: Sequence[Path]) -> str:
+    """The query for the rows of the live table and of *files*."""
     return f"{table.live_rows} UNION ALL SELECT * FROM {parquet(files)}" if files else table.live_rows  # noqa: S608
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import compress
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,7 +15,7 @@ import pyarrow as pa
 from diagnose.model import utc_now
 from diagnose.store.arrow import TEXT_PAIRS, TIME, insert_all
 from diagnose.store.db import Store, fetch
-from diagnose.store.manifest import FOLDER, rows_between
+from diagnose.store.manifest import FOLDER, SPAN_FILES, files_between, rows_in
 from diagnose.store.queries import load_queries
 from diagnose.store.received import remember_bodies
 from diagnose.store.resources import insert_resources
@@ -103,19 +104,34 @@ def insert_spans(cursor: duckdb.DuckDBPyConnection, batches: Sequence[SpanBatch]
 
 
 def trace_spans(store: Store, trace_id: str) -> list[dict[str, Any]]:
-    """All spans of one trace in the order of a waterfall (macro `trace`); empty when there is none."""
-    asked = {"trace_id": trace_id.lower()}
-    [times] = store.rows(SEGMENT_QUERIES["time_of_trace"], asked)
-    if times["since"] is None:
-        return []
+    """
+    All spans of one trace in the order of a waterfall (macro `trace`); empty when there is none.
+
+    Whoever asks again gets the same list, not to be changed, until something of it arrives, moves or goes.
+    """
+    trace_id = trace_id.lower()
     cursor = store.cursor()
     try:
         cursor.execute("BEGIN TRANSACTION")
-        spans = rows_between(cursor, "span", store.path / FOLDER, times["since"], times["until"])
-        # The macro reads what is called span: here only what may have spans of the trace.
-        return fetch(cursor, f"WITH span AS ({spans}) {QUERIES['trace_spans']}", asked | times)
+        [times] = fetch(cursor, SEGMENT_QUERIES["time_of_trace"], {"trace_id": trace_id})
+        if times["since"] is None:
+            return []
+        files = files_between(cursor, SPAN_FILES, store.path / FOLDER, times["since"], times["until"])
+        source = (*times.values(), *files)
+        spans = store.recent_traces.get(trace_id, source)
+        if spans is None:
+            spans = _read_trace(cursor, files, {"trace_id": trace_id, "since": times["since"], "until": times["until"]})
+            store.recent_traces.add(trace_id, source, spans)
+        return spans
     finally:
         cursor.close()
+
+
+def _read_trace(
+    cursor: duckdb.DuckDBPyConnection, files: Sequence[Path], asked: dict[str, Any]
+) -> list[dict[str, Any]]:
+    """The macro reads what is called span: here only what may have spans of the trace."""
+    return fetch(cursor, f"WITH span AS ({rows_in(SPAN_FILES, files)}) {QUERIES['trace_spans']}", asked)
 
 
 def find_traces(

@@ -43,8 +43,8 @@ INSERT INTO telemetry.trace_time
 SELECT trace_key(trace_id), min(start_time), max(start_time), $now FROM telemetry.live_span GROUP BY trace_id ORDER BY 1
 
 -- name: time_of_trace
--- When the spans of a trace started; NULL when there is none.
-SELECT min(since) AS since, max(until) AS until
+-- When the spans of a trace started, NULL when there is none; `parts` grows with every one that comes later.
+SELECT min(since) AS since, max(until) AS until, count(*) AS parts
 FROM (
   SELECT since, until FROM telemetry.trace_time WHERE trace_key = trace_key($trace_id)
   UNION ALL
