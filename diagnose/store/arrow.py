@@ -72,6 +72,12 @@ def insert_all(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) ->
             cursor.execute(f"INSERT INTO {table} BY NAME SELECT * FROM incoming")  # noqa: S608  our own table name
 
 
+def append(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table) -> None:
+    """The same for *rows* with all columns of the table in its order, half a millisecond quicker: there is no view."""
+    if rows.num_rows:
+        cursor.from_arrow(rows).insert_into(table)
+
+
 def insert_new(cursor: duckdb.DuckDBPyConnection, table: str, rows: pa.Table, *, key: str) -> None:
     """Append those of *rows* whose *key* is not in *table* yet, of equal ones the first."""
     if rows.num_rows:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from diagnose.pprof.arrays import Positions, dense, numbers_of
 from diagnose.pprof.columns import ProfileColumns
-from diagnose.store.arrow import insert_all, registered
+from diagnose.store.arrow import append, registered
 from diagnose.store.queries import load_queries
 
 QUERIES = load_queries("dictionary")
@@ -118,7 +118,7 @@ def _save_new(cursor: duckdb.DuckDBPyConnection, profiles: Sequence[_Profile], s
         part.found(found["place"][here], found["number"][here])
         part.number(last=last[at])
     for name in (*PARTS, "stack"):
-        insert_all(cursor, name, pa.concat_tables(profile.new_rows(name) for profile in profiles))
+        append(cursor, name, pa.concat_tables(profile.new_rows(name) for profile in profiles))
 
 
 class _Wanted:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from diagnose.pprof.columns import ProfileColumns
 from diagnose.pprof.wire import MAX_VALUE_TYPES
-from diagnose.store.arrow import TEXT_MAP, TIME, insert_all
+from diagnose.store.arrow import TEXT_MAP, TIME, append
 from diagnose.store.dictionary import save_dictionaries
 from diagnose.store.queries import load_queries
 
@@ -119,25 +119,25 @@ def _insert(
         {**profile.row, "profile_no": first_number + at, "profile_id": profile_id}
         for at, (profile, profile_id) in enumerate(zip(profiles, ids, strict=True))
     ]
-    insert_all(cursor, "profile", pa.Table.from_pylist(rows, PROFILES))
+    append(cursor, "profile", pa.Table.from_pylist(rows, PROFILES))
     stacks = save_dictionaries(cursor, [profile.columns for profile in profiles])
     samples = [
         _sample_rows(profile.columns, first_number + at, numbers)
         for at, (profile, numbers) in enumerate(zip(profiles, stacks, strict=True))
     ]
-    insert_all(cursor, "live_sample", pa.concat_tables(samples))
+    append(cursor, "live_sample", pa.concat_tables(samples))
     weights = [
         _weight_rows(profile, first_number + at, numbers)
         for at, (profile, numbers) in enumerate(zip(profiles, stacks, strict=True))
     ]
-    insert_all(cursor, "weight", pa.concat_tables(weights))
+    append(cursor, "weight", pa.concat_tables(weights))
 
 
 def _sample_rows(columns: ProfileColumns, profile_no: int, stacks: pa.Array) -> pa.Table:
     """In the order of the stacks, so that those of one profile lie together in both tables."""
     samples = columns.samples
-    rows = samples.drop_columns("stack").append_column("stack_no", stacks.take(samples["stack"]))
-    rows = rows.append_column("profile_no", pa.array(np.full(rows.num_rows, profile_no, np.int32)))
+    rows = samples.set_column(0, "stack_no", stacks.take(samples["stack"]))
+    rows = rows.add_column(0, "profile_no", pa.array(np.full(rows.num_rows, profile_no, np.int32)))
     return rows.sort_by("stack_no")
 
 

@@ -44,6 +44,7 @@ class _Entry:
     together: Together[Any, Any]
     item: Any
     size_bytes: int
+    gather_s: float = 0.0
     queued_s: float = field(default_factory=time.monotonic)
     result: Future[Any] = field(default_factory=Future)
 
@@ -130,14 +131,21 @@ class Writer:
         return self._result(self.submit(job, size_bytes=size_bytes), wait_s)
 
     def run_together(
-        self, together: Together[Item, Result], item: Item, *, size_bytes: int = 0, wait_s: float = 5.0
+        self,
+        together: Together[Item, Result],
+        item: Item,
+        *,
+        size_bytes: int = 0,
+        wait_s: float = 5.0,
+        gather_s: float = 0.0,
     ) -> Result:
         """
         As `run`, for what is cheaper in numbers: *together* gets all items that wait for it, in order of arrival.
 
-        It answers a result for each. Its items come before or after jobs of other kinds that wait with them.
+        It answers a result for each. Its items come before or after jobs of other kinds that wait with them. *gather_s*
+        is that of the writer, for a group that begins with this item.
         """
-        future: Future[Result] = self._put(_Entry(together, item, size_bytes))
+        future: Future[Result] = self._put(_Entry(together, item, size_bytes, gather_s))
         return self._result(future, wait_s)
 
     def _result(self, future: Future[Result], wait_s: float) -> Result:
@@ -192,7 +200,7 @@ class Writer:
         except queue.Empty:
             return [_Entry(_one_by_one, self._probe, 0)], False
         expected = self._last_size + self._waiting.qsize() if self._last_size > 1 else 0
-        until_s = time.monotonic() + self._gather_s
+        until_s = time.monotonic() + max(self._gather_s, entry.gather_s if entry else 0.0)
         while entry is not None:
             if entry.result.set_running_or_notify_cancel():
                 group.append(entry)
