@@ -163,5 +163,9 @@ class _Wanted:
 
 
 def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """One contiguous array that starts at offset 0."""
-    return column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    """One contiguous array that starts at offset 0. Of one chunk `combine_chunks` makes a copy."""
+    if not isinstance(column, pa.ChunkedArray):
+        return column
+    if column.num_chunks == 1 and column.chunk(0).offset == 0:
+        return column.chunk(0)
+    return column.combine_chunks()
