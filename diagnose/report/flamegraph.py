@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +34,9 @@ from diagnose.pprof.tree import (
 
 HERE = Path(__file__).parent
 KINDS = ("other", "own", "std", "runtime", "itself", "small")  # what `kind` in the data counts
+APART = {PROFILER: KINDS.index("itself"), SMALL: KINDS.index("small")}
+LAST = {PROFILER: 2, SMALL: 1}
+COLUMNS = ("parent", "name", "file", "kind", "total", "self", "base_total", "base_self")
 SMALLEST_SHARE = 0.001
 _ENVIRONMENT = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True)
 
@@ -140,19 +144,21 @@ def _data(tree: Tree, notable: Collection[str] | None, smallest_share: float) ->
     if smallest_share:
         tree = drop_small(tree, smallest_share)
     strings: dict[str, int] = {"": 0}
-    columns: dict[str, list[int]] = {name: [] for name in ("parent", "name", "file", "kind", "total", "self")}
-    if tree.compared:
-        columns |= {"base_total": [], "base_self": []}
-    for parent, node in _depth_first(tree):
-        columns["parent"].append(parent)
-        columns["name"].append(strings.setdefault(node.function, len(strings)))
-        columns["file"].append(strings.setdefault(node.file, len(strings)))
-        columns["kind"].append(_kind(node))
-        columns["total"].append(node.total)
-        columns["self"].append(node.self_value)
-        if tree.compared:
-            columns["base_total"].append(node.base_total)
-            columns["base_self"].append(node.base_self)
+    rows = [
+        (
+            parent,
+            strings.setdefault(node.function, len(strings)),
+            strings.setdefault(node.file, len(strings)),
+            _kind(node),
+            node.total,
+            node.self_value,
+            node.base_total,
+            node.base_self,
+        )
+        for parent, node in _depth_first(tree)
+    ]
+    shown = COLUMNS if tree.compared else COLUMNS[:-2]
+    columns = {name: list(column) for name, column in zip(shown, zip(*rows, strict=True), strict=False)}
     data: dict[str, Any] = {
         "type": tree.value_type.type,
         "unit": tree.value_type.unit,
@@ -167,9 +173,12 @@ def _data(tree: Tree, notable: Collection[str] | None, smallest_share: float) ->
 
 
 def _kind(node: Node) -> int:
-    if node.function in (PROFILER, SMALL):
-        return KINDS.index("itself" if node.function == PROFILER else "small")
-    origin = origin_of(node.function, node.file)
+    return APART[node.function] if node.function in APART else _kind_of(node.function, node.file)
+
+
+@lru_cache(maxsize=65_536)
+def _kind_of(function: str, file: str) -> int:
+    origin = origin_of(function, file)
     kind = "own" if origin.is_own else "runtime" if origin.is_runtime else "std" if origin.is_std else "other"
     return KINDS.index(kind)
 
@@ -182,8 +191,9 @@ def _depth_first(tree: Tree) -> Iterable[tuple[int, Node]]:
     while waiting:
         parent, at = waiting.pop()
         yield parent, tree.nodes[at]
-        last = {PROFILER: 2, SMALL: 1}
-        below = sorted(children[at], key=lambda child: last.get(tree.nodes[child].function, 0))
+        below = children[at]
+        if len(below) > 1:
+            below = sorted(below, key=lambda child: LAST.get(tree.nodes[child].function, 0))
         waiting += [(count, child) for child in reversed(below)]
         count += 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import starmap
 from typing import Any
 
 from flask import Blueprint, Response, request
@@ -106,8 +107,7 @@ def flamegraph() -> Response:
         by_line = choice_arg("lines", ("true", "false")) == "true"
         rows = flame_rows(store, chosen, samples, smallest_share=SMALLEST_SHARE, by_line=by_line)
         notable = None
-    nodes = [FlameRow(*row) for row in rows]
-    data = flame_data_from_nodes(nodes, chosen.value_type, notable=notable, smallest_share=0)
+    data = flame_data_from_nodes(starmap(FlameRow, rows), chosen.value_type, notable=notable, smallest_share=0)
     if choice_arg("format", ("json", "html")) != "html":
         return _json(data | _merged(chosen))
     page = Response(page_of(data, title=_title(chosen), facts=[]))

@@ -160,19 +160,19 @@ WITH placed AS MATERIALIZED (
   SELECT stack.nodes, stack.leaf_no, weights.value, CASE WHEN stack.is_profiler THEN 0 ELSE weights.value END AS evidence
   FROM profile_weights(profile_ids, value_type, trace_id, span_id, labels, focus) AS weights JOIN stack USING (stack_no)
 ), along AS (
-  SELECT unnest(nodes) AS node_no, leaf_no, value, evidence FROM placed
+  SELECT unnest(nodes) AS node_no, value, evidence FROM placed
 ), by_node AS MATERIALIZED (
-  SELECT
-    node_no, sum(value) AS total, coalesce(sum(value) FILTER (node_no = leaf_no), 0) AS self,
-    sum(evidence) AS evidence_total, coalesce(sum(evidence) FILTER (node_no = leaf_no), 0) AS evidence_self
-  FROM along GROUP BY node_no
+  SELECT node_no, sum(value) AS total, sum(evidence) AS evidence_total FROM along GROUP BY node_no
+), by_leaf AS MATERIALIZED (
+  SELECT leaf_no AS node_no, sum(value) AS self, sum(evidence) AS evidence_self FROM placed GROUP BY leaf_no
 ), by_function AS (
   SELECT
     named.name, min(named.file) AS file, min(named.package) AS package, bool_or(named.is_own) AS is_own,
-    sum(by_node.self) AS flat, coalesce(sum(by_node.total) FILTER (node.outer_most), 0) AS cum,
-    sum(by_node.evidence_self) AS evidence_flat,
+    coalesce(sum(by_leaf.self), 0) AS flat, coalesce(sum(by_node.total) FILTER (node.outer_most), 0) AS cum,
+    coalesce(sum(by_leaf.evidence_self), 0) AS evidence_flat,
     coalesce(sum(by_node.evidence_total) FILTER (node.outer_most), 0) AS evidence_cum
-  FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no) GROUP BY named.name
+  FROM by_node LEFT JOIN by_leaf USING (node_no) JOIN node USING (node_no) JOIN function AS named USING (function_no)
+  GROUP BY named.name
 )
 SELECT
   name AS function, file, package, is_own, flat::BIGINT AS flat, cum::BIGINT AS cum,
@@ -193,12 +193,11 @@ WITH placed AS MATERIALIZED (
   SELECT stack.nodes, stack.leaf_no, stack.is_profiler, weights.value
   FROM profile_weights(profile_ids, value_type, trace_id, span_id, labels, focus) AS weights JOIN stack USING (stack_no)
 ), along AS (
-  SELECT unnest(nodes) AS node_no, leaf_no, is_profiler, value FROM placed
+  SELECT unnest(nodes) AS node_no, is_profiler, value FROM placed
 ), by_node AS MATERIALIZED (
-  SELECT
-    node_no, sum(value)::BIGINT AS total, coalesce(sum(value) FILTER (node_no = leaf_no), 0)::BIGINT AS self,
-    bool_and(is_profiler) AS is_profiler
-  FROM along GROUP BY node_no
+  SELECT node_no, sum(value)::BIGINT AS total, bool_and(is_profiler) AS is_profiler FROM along GROUP BY node_no
+), by_leaf AS MATERIALIZED (
+  SELECT leaf_no AS node_no, sum(value)::BIGINT AS self FROM placed GROUP BY leaf_no
 )
 SELECT
   0 AS node_no, NULL::INTEGER AS parent_no, 0 AS depth, 'all' AS function, '' AS file, false AS is_own,
@@ -208,8 +207,8 @@ FROM placed HAVING count(*) > 0
 UNION ALL
 SELECT
   node.node_no, coalesce(node.parent_no, 0), node.depth, named.name, named.file, named.is_own, named.is_runtime,
-  by_node.is_profiler, by_node.total, by_node.self
-FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no)
+  by_node.is_profiler, by_node.total, coalesce(by_leaf.self, 0)
+FROM by_node LEFT JOIN by_leaf USING (node_no) JOIN node USING (node_no) JOIN function AS named USING (function_no)
 ORDER BY depth, total DESC, node_no;
 COMMENT ON MACRO TABLE merged_flamegraph IS 'As flamegraph, over a list of profiles and some of their samples (profile_weights).';
 
@@ -221,32 +220,34 @@ CREATE MACRO merged_flamegraph_diff(
   base_ids, new_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
 ) AS TABLE
 WITH placed AS MATERIALIZED (
-  SELECT stack.nodes, stack.leaf_no, stack.is_profiler, sides.is_new, sides.value
-  FROM side_weights(base_ids, new_ids, value_type, trace_id, span_id, labels, focus) AS sides JOIN stack USING (stack_no)
-  WHERE sides.value <> 0
+  SELECT stack.nodes, stack.leaf_no, stack.is_profiler, sides.base, sides.new
+  FROM (
+    SELECT
+      stack_no, coalesce(sum(value) FILTER (NOT is_new), 0) AS base, coalesce(sum(value) FILTER (is_new), 0) AS new
+    FROM side_weights(base_ids, new_ids, value_type, trace_id, span_id, labels, focus)
+    WHERE value <> 0 GROUP BY stack_no
+  ) AS sides
+  JOIN stack USING (stack_no)
 ), along AS (
-  SELECT unnest(nodes) AS node_no, leaf_no, is_profiler, is_new, value FROM placed
+  SELECT unnest(nodes) AS node_no, is_profiler, new, base FROM placed
 ), by_node AS MATERIALIZED (
   SELECT
-    node_no, coalesce(sum(value) FILTER (is_new), 0)::BIGINT AS total,
-    coalesce(sum(value) FILTER (is_new AND node_no = leaf_no), 0)::BIGINT AS self,
-    coalesce(sum(value) FILTER (NOT is_new), 0)::BIGINT AS base_total,
-    coalesce(sum(value) FILTER (NOT is_new AND node_no = leaf_no), 0)::BIGINT AS base_self,
-    bool_and(is_profiler) AS is_profiler
+    node_no, sum(new)::BIGINT AS total, sum(base)::BIGINT AS base_total, bool_and(is_profiler) AS is_profiler
   FROM along GROUP BY node_no
+), by_leaf AS MATERIALIZED (
+  SELECT leaf_no AS node_no, sum(new)::BIGINT AS self, sum(base)::BIGINT AS base_self FROM placed GROUP BY leaf_no
 )
 SELECT
   0 AS node_no, NULL::INTEGER AS parent_no, 0 AS depth, 'all' AS function, '' AS file, false AS is_own,
-  false AS is_runtime, false AS is_profiler, coalesce(sum(value) FILTER (is_new), 0)::BIGINT AS total,
-  coalesce(sum(value) FILTER (is_new AND leaf_no IS NULL), 0)::BIGINT AS self,
-  coalesce(sum(value) FILTER (NOT is_new), 0)::BIGINT AS base_total,
-  coalesce(sum(value) FILTER (NOT is_new AND leaf_no IS NULL), 0)::BIGINT AS base_self
+  false AS is_runtime, false AS is_profiler, sum(new)::BIGINT AS total,
+  coalesce(sum(new) FILTER (leaf_no IS NULL), 0)::BIGINT AS self, sum(base)::BIGINT AS base_total,
+  coalesce(sum(base) FILTER (leaf_no IS NULL), 0)::BIGINT AS base_self
 FROM placed HAVING count(*) > 0
 UNION ALL
 SELECT
   node.node_no, coalesce(node.parent_no, 0), node.depth, named.name, named.file, named.is_own, named.is_runtime,
-  by_node.is_profiler, by_node.total, by_node.self, by_node.base_total, by_node.base_self
-FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no)
+  by_node.is_profiler, by_node.total, coalesce(by_leaf.self, 0), by_node.base_total, coalesce(by_leaf.base_self, 0)
+FROM by_node LEFT JOIN by_leaf USING (node_no) JOIN node USING (node_no) JOIN function AS named USING (function_no)
 ORDER BY depth, total DESC, node_no;
 COMMENT ON MACRO TABLE merged_flamegraph_diff IS 'As flamegraph for two lists of profiles, with base_total and base_self beside total and self.';
 
@@ -283,15 +284,17 @@ CREATE MACRO function_sides(
   base_ids, new_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
 ) AS TABLE
 WITH placed AS MATERIALIZED (
-  SELECT
-    any_value(stack.nodes) AS nodes, any_value(stack.leaf_no) AS leaf_no, bool_or(own.is_own) AS has_own,
-    coalesce(sum(sides.value) FILTER (NOT sides.is_new), 0)::BIGINT AS base,
-    coalesce(sum(sides.value) FILTER (sides.is_new), 0)::BIGINT AS new,
-    coalesce(sum(sides.observations) FILTER (NOT sides.is_new), 0) AS base_seen,
-    coalesce(sum(sides.observations) FILTER (sides.is_new), 0) AS new_seen
-  FROM side_weights(base_ids, new_ids, value_type, trace_id, span_id, labels, focus) AS sides
+  SELECT stack.nodes, stack.leaf_no, own.is_own AS has_own, sides.base, sides.new, sides.base_seen, sides.new_seen
+  FROM (
+    SELECT
+      stack_no, coalesce(sum(value) FILTER (NOT is_new), 0)::BIGINT AS base,
+      coalesce(sum(value) FILTER (is_new), 0)::BIGINT AS new,
+      coalesce(sum(observations) FILTER (NOT is_new), 0) AS base_seen,
+      coalesce(sum(observations) FILTER (is_new), 0) AS new_seen
+    FROM side_weights(base_ids, new_ids, value_type, trace_id, span_id, labels, focus) GROUP BY stack_no
+  ) AS sides
   JOIN stack USING (stack_no) LEFT JOIN function AS own ON own.function_no = stack.own_no
-  WHERE NOT stack.is_profiler GROUP BY stack_no
+  WHERE NOT stack.is_profiler
 ), totals AS (
   SELECT
     sum(base)::BIGINT AS base, sum(new)::BIGINT AS new, sum(base_seen) AS base_seen, sum(new_seen) AS new_seen,
@@ -299,13 +302,15 @@ WITH placed AS MATERIALIZED (
     coalesce(sum(new_seen) FILTER (has_own), 0) AS new_own_seen
   FROM placed
 ), along AS (
-  SELECT unnest(nodes) AS node_no, leaf_no, base, new, base_seen, new_seen FROM placed
+  SELECT unnest(nodes) AS node_no, base, new, base_seen, new_seen FROM placed
 ), by_node AS MATERIALIZED (
-  SELECT
-    node_no, sum(base) AS base, sum(new) AS new, sum(base_seen) AS base_seen, sum(new_seen) AS new_seen,
-    sum(base) FILTER (node_no = leaf_no) AS base_self, sum(new) FILTER (node_no = leaf_no) AS new_self,
-    sum(base_seen) FILTER (node_no = leaf_no) AS base_seen_self, sum(new_seen) FILTER (node_no = leaf_no) AS new_seen_self
+  SELECT node_no, sum(base) AS base, sum(new) AS new, sum(base_seen) AS base_seen, sum(new_seen) AS new_seen
   FROM along GROUP BY node_no
+), by_leaf AS MATERIALIZED (
+  SELECT
+    leaf_no AS node_no, sum(base) AS base_self, sum(new) AS new_self, sum(base_seen) AS base_seen_self,
+    sum(new_seen) AS new_seen_self
+  FROM placed GROUP BY leaf_no
 ), by_function AS (
   SELECT
     named.name AS function, min(named.file) AS file, bool_or(named.is_own) AS is_own,
@@ -315,7 +320,8 @@ WITH placed AS MATERIALIZED (
     coalesce(sum(base_seen_self), 0) AS base_flat_seen, coalesce(sum(new_seen_self), 0) AS new_flat_seen,
     coalesce(sum(base_seen) FILTER (node.outer_most), 0) AS base_cum_seen,
     coalesce(sum(new_seen) FILTER (node.outer_most), 0) AS new_cum_seen
-  FROM by_node JOIN node USING (node_no) JOIN function AS named USING (function_no) GROUP BY named.name
+  FROM by_node LEFT JOIN by_leaf USING (node_no) JOIN node USING (node_no) JOIN function AS named USING (function_no)
+  GROUP BY named.name
 )
 SELECT
   by_function.*, totals.base AS base_total, totals.new AS new_total,
