@@ -24,6 +24,9 @@ SELECT trace_key(trace_id), min(start_time), max(start_time), $now FROM read_par
 SELECT trace_id, service_name, attributes['enduser.id'] AS user FROM spans
 WHERE start_time >= $since AND start_time < $until ORDER BY span_id LIMIT 1
 
+-- name: some_traces
+SELECT DISTINCT trace_id FROM spans WHERE start_time >= $since AND start_time < $until ORDER BY trace_id LIMIT $count
+
 -- name: count
 SELECT count(*) AS n FROM spans WHERE start_time >= $since AND start_time < $until
 

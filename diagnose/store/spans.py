@@ -13,7 +13,7 @@ import duckdb
 import pyarrow as pa
 
 from diagnose.model import utc_now
-from diagnose.store.arrow import TEXT_PAIRS, TIME, insert_all
+from diagnose.store.arrow import TEXT_PAIRS, TIME, append
 from diagnose.store.db import Store, fetch
 from diagnose.store.manifest import FOLDER, SPAN_FILES, files_between, rows_in
 from diagnose.store.queries import load_queries
@@ -23,6 +23,8 @@ from diagnose.telemetry import INGESTED
 
 QUERIES = load_queries("spans")
 SEGMENT_QUERIES = load_queries("segments")
+GATHER_S = 0.01  # under load, small requests that come a little later share the commit
+SMALL_BYTES = 262_144  # some 300 spans: then a commit of its own costs more than the rows
 EVENTS = pa.list_(pa.struct([("time", TIME), ("name", pa.string()), ("attributes", TEXT_PAIRS)]))
 LINKS = pa.list_(pa.struct([("trace_id", pa.string()), ("span_id", pa.string()), ("attributes", TEXT_PAIRS)]))
 
@@ -85,7 +87,8 @@ def save_spans(store: Store, batch: SpanBatch) -> bool:
     store.live_spans.check()
     resources = store.known_resources.unknown(batch.resources, "resource_id")
     batch = replace(batch, resources=resources)
-    stored = store.telemetry.run_together(insert_spans, batch, size_bytes=batch.size_bytes)
+    gather_s = GATHER_S if batch.size_bytes < SMALL_BYTES else 0.0
+    stored = store.telemetry.run_together(insert_spans, batch, size_bytes=batch.size_bytes, gather_s=gather_s)
     if stored:
         store.live_spans.arrived(batch.spans.num_rows)
         store.known_resources.add(resources, "resource_id")
@@ -99,7 +102,7 @@ def insert_spans(cursor: duckdb.DuckDBPyConnection, batches: Sequence[SpanBatch]
     new = list(compress(batches, is_new))
     if new:
         insert_resources(cursor, pa.concat_tables([batch.resources for batch in new]))
-        insert_all(cursor, "live_span", pa.concat_tables([batch.spans for batch in new]))
+        append(cursor, "live_span", pa.concat_tables([batch.spans for batch in new]).combine_chunks())
     return is_new
 
 
