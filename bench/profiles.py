@@ -68,12 +68,18 @@ class Client:
         self._connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=600)
 
     def post(self, body: bytes, query: str) -> dict[str, Any]:
-        return self._ask("POST", f"/api/v1/profiles?{query}", body)
+        found: dict[str, Any] = json.loads(self._ask("POST", f"/api/v1/profiles?{query}", body))
+        return found
 
     def get(self, path: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.fetch(path))
+        return found
+
+    def fetch(self, path: str) -> bytes:
+        """The answer as it came."""
         return self._ask("GET", path, None)
 
-    def _ask(self, method: str, path: str, body: bytes | None) -> dict[str, Any]:
+    def _ask(self, method: str, path: str, body: bytes | None) -> bytes:
         try:
             self._connection.request(method, path, body)
             answer = self._connection.getresponse()
@@ -84,8 +90,7 @@ class Client:
         text = answer.read()
         if answer.status >= 300:
             raise RuntimeError(f"{path}: {answer.status} {text[:300]!r}")
-        found: dict[str, Any] = json.loads(text)
-        return found
+        return text
 
 
 def files(given: Path | None) -> dict[str, Any]:
@@ -232,9 +237,12 @@ def _import_all(service: MeasuredService, bodies: Sequence[bytes], connections: 
 
 
 def _percentiles(service: MeasuredService, client: Client, path: str) -> dict[str, float]:
-    """By the clock; `cpu` is what the service computed for one answer, on both processors together."""
+    """
+    Until all of the answer is there, by the clock; `cpu` is what the service computed for one answer, on both
+    processors together.
+    """
     cpu_before = service.cpu_seconds()
-    took = sorted(seconds(lambda: client.get(path)) for _ in range(CALLS))
+    took = sorted(seconds(lambda: client.fetch(path)) for _ in range(CALLS))
     cpu = (service.cpu_seconds() - cpu_before) / CALLS
     return {
         "p50": ms(took[len(took) // 2]),

@@ -89,7 +89,8 @@ class Tree:
         for at, node in enumerate(self.nodes[1:], start=1):
             children[node.parent].append(at)
         for below in children:
-            below.sort(key=lambda at: (-self.nodes[at].total, -self.nodes[at].base_total, self.nodes[at].function))
+            if len(below) > 1:
+                below.sort(key=lambda at: (-self.nodes[at].total, -self.nodes[at].base_total, self.nodes[at].function))
         return children
 
 
@@ -117,8 +118,8 @@ class _Builder:
     def tree(self, value_type: ValueType, *, compared: bool) -> Tree:
         totals = _add_up([row[2] for row in self.rows], self.own)
         nodes = [
-            Node(*row, total=now, self_value=own[0], base_total=base, base_self=own[1])
-            for row, own, (now, base) in zip(self.rows, self.own, totals, strict=True)
+            Node(function, file, parent, now, own, base, base_own)
+            for (function, file, parent), (own, base_own), (now, base) in zip(self.rows, self.own, totals, strict=True)
         ]
         return Tree(value_type, tuple(nodes), compared)
 

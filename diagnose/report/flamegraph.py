@@ -36,6 +36,7 @@ HERE = Path(__file__).parent
 KINDS = ("other", "own", "std", "runtime", "itself", "small")  # what `kind` in the data counts
 APART = {PROFILER: KINDS.index("itself"), SMALL: KINDS.index("small")}
 LAST = {PROFILER: 2, SMALL: 1}
+NOTHING = (0, 0)  # during and before
 COLUMNS = ("parent", "name", "file", "kind", "total", "self", "base_total", "base_self")
 SMALLEST_SHARE = 0.001
 _ENVIRONMENT = Environment(loader=FileSystemLoader(HERE / "templates"), autoescape=True, trim_blocks=True)
@@ -121,22 +122,21 @@ def _parents_first(rows: list[FlameRow]) -> list[FlameRow]:
 
 def _own_values(rows: list[FlameRow]) -> Iterable[tuple[int, str, str, int, int]]:
     """Rows for `tree_of`; each with something missing below it is followed by a small one that holds the rest."""
-    below: dict[int | None, list[int]] = {}
+    below: dict[int | None, tuple[int, int]] = {}
     for row in rows:
-        sums = below.setdefault(row.parent_no, [0, 0])
-        sums[0] += row.total
-        sums[1] += row.base_total or 0
+        now, base = below.get(row.parent_no, NOTHING)
+        below[row.parent_no] = (now + row.total, base + (row.base_total or 0))
     positions: dict[int | None, int] = {}
     count = 0
-    for row in rows:
+    for node_no, parent_no, name, file, _, _, total, own, base_total, base_own in rows:
         count += 1
-        positions[row.node_no] = count
-        yield positions.get(row.parent_no, 0), row.name, row.file, row.self_value, row.base_self or 0
-        now, base = below.get(row.node_no, [0, 0])
-        rest, base_rest = row.total - row.self_value - now, (row.base_total or 0) - (row.base_self or 0) - base
+        positions[node_no] = count
+        yield positions.get(parent_no, 0), name, file, own, base_own or 0
+        now, base = below.get(node_no, NOTHING)
+        rest, base_rest = total - own - now, (base_total or 0) - (base_own or 0) - base
         if rest or base_rest:
             count += 1
-            yield positions[row.node_no], SMALL, "", rest, base_rest
+            yield positions[node_no], SMALL, "", rest, base_rest
 
 
 def _data(tree: Tree, notable: Collection[str] | None, smallest_share: float) -> dict[str, Any]:
