@@ -9,6 +9,7 @@ time ends the process, and pool.py starts another.
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -38,6 +39,7 @@ def main() -> None:
     questions, answers = sys.stdin.buffer, sys.stdout.buffer
     limits = json.loads(sys.argv[1])
     _limit_once(limits["memory_bytes"])
+    gc.freeze()  # modules stay, and the collector need not walk them
     write_message(answers, [json.dumps(READY).encode()])
     while (message := read_message(questions)) is not None:
         _limit_cpu(limits["cpu_s"])
