@@ -193,13 +193,14 @@ def merged_series(profiles: int, rows: int, connections: int) -> dict[str, Any]:
         timings = {name: _percentiles(service, client, path) for name, path in asked.items()}
         rss = service.peak_rss_bytes
         service.stop()
-        disk = _disk(service.folder / "data")
+        disk, free = _disk(service.folder / "data")
     return {
         "profiles": profiles,
         "rows_each": rows,
         "connections": connections,
         **imported,
         "kib_on_disk_each_without_files": round(disk / profiles / 1024, 1),
+        "mib_free_in_the_database": round(free / 2**20, 1),
         "kib_of_a_file": round(sum(len(body) for body, _ in corpus) / profiles / 1024, 1),
         "service_peak_rss_mb": round(rss / 2**20),
         **timings,
@@ -252,12 +253,16 @@ def _percentiles(service: MeasuredService, client: Client, path: str) -> dict[st
     }
 
 
-def _disk(data: Path) -> int:
-    """Bytes of everything that is kept of the profiles, less the files as they came."""
+def _disk(data: Path) -> tuple[int, int]:
+    """
+    Bytes of everything that is kept of the profiles, less the files as they came; and bytes in the database file that
+    are free: what a checkpoint wrote anew leaves its old place to the rows that come next.
+    """
     whole = sum(file.stat().st_size for file in data.rglob("*") if file.is_file())
     with duckdb.connect(str(data / "telemetry.duckdb"), read_only=True) as connection:
         [(bodies,)] = connection.execute("SELECT sum(bytes) FROM profile").fetchall()
-    return whole - int(bodies)
+        [(free,)] = connection.execute("SELECT block_size * free_blocks FROM pragma_database_size()").fetchall()
+    return whole - int(bodies) - int(free), int(free)
 
 
 def hostile(count: int) -> dict[str, Any]:

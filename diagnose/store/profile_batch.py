@@ -95,8 +95,9 @@ def store_together(cursor: duckdb.DuckDBPyConnection, profiles: Sequence[NewProf
 def _stored(cursor: duckdb.DuckDBPyConnection, profiles: Iterable[NewProfile]) -> tuple[dict[Identity, str], int]:
     """(the ids of stored profiles with the content of any of these, by identity; the last profile number)."""
     hashes = [profile.row["sha256"] for profile in profiles]
-    [(found, last_number)] = cursor.execute(QUERIES["stored"], {"hashes": hashes}).fetchall()
-    return {tuple(each[name] for name in IDENTITY): each["profile_id"] for each in found}, last_number
+    found = cursor.execute(QUERIES["stored"], {"hashes": hashes}).fetchall()
+    [(last_number,)] = cursor.execute(QUERIES["last_profile"]).fetchall()
+    return {tuple(identity): profile_id for profile_id, *identity in found}, last_number
 
 
 def _free_id(profile: NewProfile, taken: set[str]) -> str:

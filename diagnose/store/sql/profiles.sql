@@ -1,12 +1,9 @@
 -- name: stored
--- Profiles whose file has one of these hashes, with what else tells them apart; the number of the last profile of all.
-SELECT
-  coalesce(list({
-    'profile_id': profile_id, 'sha256': sha256, 'service_name': service_name,
-    'service_instance_id': service_instance_id, 'basis': basis
-  }) FILTER (list_contains($hashes, sha256)), []),
-  coalesce(max(profile_no), 0)
-FROM profile
+-- Profiles whose file has one of these hashes, with what else tells them apart.
+SELECT profile_id, sha256, service_name, service_instance_id, basis FROM profile WHERE list_contains($hashes, sha256)
+
+-- name: last_profile
+SELECT coalesce(max(profile_no), 0) FROM profile
 
 -- name: profile_body
 SELECT body FROM profile WHERE profile_id = $profile_id
