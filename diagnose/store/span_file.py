@@ -46,20 +46,25 @@ WITH_STATISTICS = ("trace_id", "service_name", "start_time")  # what files are s
 
 def write_live_spans(cursor: duckdb.DuckDBPyConnection, order: str, file: Path, *, row_group: int) -> None:
     """All rows that *cursor* sees in the live table. Raises OSError when the file cannot be written."""
-    rows = cursor.execute(f"SELECT * FROM live_span ORDER BY {order}").to_arrow_table()  # noqa: S608  our own names
+    rows = cursor.execute(f"SELECT * FROM live_span ORDER BY {order}").to_arrow_reader(row_group)  # noqa: S608  our own
+    with pq.ParquetWriter(
+        file,
+        _as_shown(rows.schema.empty_table()).schema,
+        compression="zstd",
+        use_dictionary=list(WITH_DICTIONARY),
+        write_statistics=list(WITH_STATISTICS),
+        store_schema=False,
+    ) as writer:
+        for batch in rows:  # never all at once: a span has a kilobyte here
+            writer.write_table(_as_shown(pa.table(batch)), row_group)
+
+
+def _as_shown(rows: pa.Table) -> pa.Table:
     columns = {name: rows[name] for name in rows.column_names}
     columns["attributes"] = _each_chunk(columns["attributes"], _as_map)
     for name in ("events", "links"):
         columns[name] = _each_chunk(columns[name], _with_maps)
-    pq.write_table(
-        pa.table(columns),
-        file,
-        compression="zstd",
-        row_group_size=row_group,
-        use_dictionary=list(WITH_DICTIONARY),
-        write_statistics=list(WITH_STATISTICS),
-        store_schema=False,
-    )
+    return pa.table(columns)
 
 
 def _each_chunk(column: pa.ChunkedArray, change: Change) -> pa.ChunkedArray:

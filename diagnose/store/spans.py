@@ -23,7 +23,7 @@ from diagnose.telemetry import INGESTED
 
 QUERIES = load_queries("spans")
 SEGMENT_QUERIES = load_queries("segments")
-GATHER_S = 0.01  # under load, small requests that come a little later share the commit
+GATHER_S = 0.02  # under load, small requests that come a little later share the commit
 SMALL_BYTES = 262_144  # some 300 spans: then a commit of its own costs more than the rows
 EVENTS = pa.list_(pa.struct([("time", TIME), ("name", pa.string()), ("attributes", TEXT_PAIRS)]))
 LINKS = pa.list_(pa.struct([("trace_id", pa.string()), ("span_id", pa.string()), ("attributes", TEXT_PAIRS)]))
