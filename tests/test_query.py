@@ -16,9 +16,13 @@ from diagnose.config import SqlSettings
 from diagnose.errors import QueryError
 from diagnose.query.pool import WorkerPool
 from diagnose.query.question import Limits, QueryAnswer, Question
+from diagnose.query.saved import spelled_out
+from diagnose.receive.otlp import PROTOBUF, decode_traces
 from diagnose.store.db import Store
 from diagnose.store.incidents import add_timeline
 from diagnose.store.snapshots import Snapshot, Snapshots
+from diagnose.store.spans import save_spans
+from tests.otlp import span, traces
 
 LIMITS = Limits(timeout_s=20.0, rows=100, memory_bytes=512 * 2**20)
 Run = Callable[..., QueryAnswer]
@@ -220,6 +224,31 @@ def test_an_old_snapshot_is_replaced_but_stays_while_somebody_reads_it(store: St
     with snapshots.newest():
         assert 1 == len(list((store.path / "snapshots").glob("2*.duckdb")))
     snapshots.close()
+
+
+def test_a_saved_query_sees_the_snapshot_it_is_asked_of(store: Store, pool: WorkerPool):
+    snapshots = Snapshots(store, max_age_s=0.0)
+    counts = []
+    with pool.worker(None) as worker, snapshots.newest() as before:
+        save_spans(store, decode_traces(traces(span("1" * 16)), PROTOBUF))
+        with snapshots.newest() as after:
+            for snapshot in (before, after, after, before):
+                question = spelled_out(Question(saved="what-is-stored", params={"at": "2026-11-24 00:30:00+00"}))
+                counts.append(worker.ask(question, snapshot, LIMITS).json["row_count"])
+    snapshots.close()
+
+    assert [0, 1, 1, 0] == counts
+
+
+def test_what_a_statement_switches_on_is_over_with_it(snapshot: Snapshot, pool: WorkerPool):
+    with pool.worker(None) as worker:
+        saved = spelled_out(Question(saved="firing"))
+        for sql in ("SELECT * FROM enable_logging('QueryLog')", "SELECT 'a word nobody else may see'"):
+            worker.ask(Question(sql), snapshot, LIMITS)
+            worker.ask(saved, snapshot, LIMITS)
+
+        assert [] == worker.ask(Question("FROM duckdb_logs()"), snapshot, LIMITS).json["rows"]
+        assert [] == worker.ask(Question("FROM duckdb_logs", saved="firing"), snapshot, LIMITS).json["rows"]
 
 
 def test_what_a_crash_left_is_removed(store: Store):

@@ -15,6 +15,7 @@ from typing import IO, Any, cast
 from diagnose.errors import QueryError
 from diagnose.model import rfc3339
 from diagnose.query.question import Limits, QueryAnswer, Question
+from diagnose.query.saved import is_saved
 from diagnose.store.snapshots import Snapshot
 
 START_S = 20.0  # for the child to start, beside the query's own time
@@ -27,7 +28,7 @@ SPARSE = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1", "ARROW_DEFAULT_ME
 
 class Child:
     """
-    A process that answers one question after the other, each in a database instance of its own.
+    A process that answers one question after the other; none can see what another one left.
 
     Starting returns at once. `is_usable` is false once it must not be asked again.
     """
@@ -165,6 +166,7 @@ def _message(question: Question, snapshot: Snapshot, limits: Limits) -> bytes:
         "folders": [str(folder) for folder in snapshot.folders],
         "as_of": rfc3339(snapshot.as_of),
         "sql": question.sql,
+        "is_saved": is_saved(question),
         "params": dict(question.params),
         "form": question.form,
         "rows": limits.rows,

@@ -79,6 +79,12 @@ def spelled_out(question: Question) -> Question:
     return replace(question, sql=query.sql, params=_values(query, question.params))
 
 
+def is_saved(question: Question) -> bool:
+    """Whether its text is that of the saved query it names."""
+    query = saved_queries().get(question.saved or "")
+    return query is not None and query.sql == question.sql
+
+
 def _values(query: SavedQuery, given: Mapping[str, Any]) -> dict[str, Any]:
     known = [parameter.name for parameter in query.parameters]
     if unknown := sorted(set(given) - set(known)):

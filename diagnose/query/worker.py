@@ -2,10 +2,9 @@
 The child of child.py: reads questions from standard input, one line of JSON each, and answers on standard output.
 
 It says `ready` once it can be asked. An answer is one line of JSON, `{"bytes", "row_count", "truncated", "elapsed_ms"}`
-and so many bytes of body, or `{"code", "message"}`. This process trusts nothing it is given: each question gets a
-database instance of its own, opened read-only with access to no other files than the Parquet the snapshot's views read
-and with locked settings; memory and CPU time are limited and no file can grow. The parent kills it when its time is
-over.
+and so many bytes of body, or `{"code", "message"}`. This process trusts nothing it is given: the snapshot is attached
+read-only to a database instance with locked settings and access to no other files than those of the folders that the
+snapshot's views read; memory and CPU time are limited and no file can grow. The parent kills it when its time is over.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from typing import Any
 import duckdb
 import pyarrow as pa
 
+from diagnose.query.data import Data
 from diagnose.query.encode import encode
 
 OVERHEAD_BYTES = 512 * 1024 * 1024  # the answer in Python, beside what the database may take
@@ -40,13 +40,13 @@ def main() -> None:
     os.nice(10)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a library prints is no answer
-    size = _size_bytes()
+    size, shared = _size_bytes(), Data()
     answers.write(READY)
     answers.flush()
     for line in sys.stdin.buffer:
         asked = json.loads(line)
         _limit(size + asked["memory_bytes"] + OVERHEAD_BYTES, asked["timeout_s"])
-        answers.write(_answer_or_refusal(asked))
+        answers.write(_answer_or_refusal(asked, shared))
         answers.flush()
         signal.setitimer(signal.ITIMER_REAL, 0)
     os._exit(0)  # no cleanup: the process has done its work
@@ -74,13 +74,11 @@ def _limit(address_space_bytes: int, timeout_s: float) -> None:
     signal.setitimer(signal.ITIMER_REAL, timeout_s + SELF_END_S)
 
 
-def _answer_or_refusal(asked: dict[str, Any]) -> bytes:
+def _answer_or_refusal(asked: dict[str, Any], shared: Data) -> bytes:
+    data = shared if asked["is_saved"] else Data()
     try:
-        connection = _connect(asked["file"], asked["folders"], asked["memory_bytes"])
-        try:
+        with data.connection(asked) as connection:
             return _answer(connection, asked)
-        finally:
-            connection.close()
     except (duckdb.OutOfMemoryException, MemoryError, pa.ArrowMemoryError) as err:
         return _refusal("memory_limit", f"the query needs more than {asked['memory_bytes']} bytes: {err}")
     except duckdb.PermissionException as err:
@@ -89,29 +87,9 @@ def _answer_or_refusal(asked: dict[str, Any]) -> bytes:
         return _refusal("refused" if "read-only" in str(err) else "sql_error", str(err))
     except (duckdb.Error, RuntimeError) as err:
         return _refusal("memory_limit" if "bad_alloc" in str(err) else "sql_error", str(err))
-
-
-def _connect(file: str, folders: list[str], memory_bytes: int) -> duckdb.DuckDBPyConnection:
-    settings: dict[str, Any] = {
-        "threads": 1,
-        "memory_limit": f"{memory_bytes // 2**20}MiB",
-        "autoinstall_known_extensions": False,
-        "autoload_known_extensions": False,
-        "allow_community_extensions": False,
-        "python_enable_replacements": False,
-        "temp_directory": "",  # nothing is spilled to disk
-    }
-    connection = duckdb.connect(file, read_only=True, config=settings)
-    readable = ", ".join("'" + folder.replace("'", "''") + "'" for folder in folders)
-    for setting in (
-        f"allowed_directories = [{readable}]",
-        "enable_external_access = false",
-        "TimeZone = 'UTC'",
-        "enable_progress_bar = false",
-        "lock_configuration = true",
-    ):
-        connection.execute(f"SET {setting}").fetchall()
-    return connection
+    finally:
+        if data is not shared:
+            data.close()
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, asked: dict[str, Any]) -> bytes:
