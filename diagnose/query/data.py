@@ -86,10 +86,9 @@ def _open(folders: list[str], memory_bytes: int) -> duckdb.DuckDBPyConnection:
         "parquet_metadata_cache = true",  # of files that never change
         "enable_external_file_cache = false",  # the system has them in memory, for all children
         "TimeZone = 'UTC'",
-        "enable_progress_bar = false",
         "lock_configuration = true",
     ):
-        instance.execute(f"SET {setting}").fetchall()
+        instance.execute(f"SET GLOBAL {setting}").fetchall()  # for every connection of it
     return instance
 
 
