@@ -17,9 +17,8 @@ from typing import Any
 import duckdb
 
 NAME = "snapshot"
-MOST_GROWTH_BYTES = (
-    192 * 1024 * 1024
-)  # what is remembered of some 50 million spans; part of the worker's OVERHEAD_BYTES
+# What is remembered of some 50 million spans; part of the worker's OVERHEAD_BYTES.
+MOST_GROWTH_BYTES = 192 * 1024 * 1024
 
 
 class Data:

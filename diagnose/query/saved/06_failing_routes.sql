@@ -3,16 +3,17 @@
 -- parameters:
 --   service VARCHAR: only this service
 --   at TIMESTAMPTZ: the end of the ten minutes looked at; now when left out
-WITH moment AS (
-  SELECT coalesce($at::TIMESTAMPTZ, now()) AS moment_at
-), requests AS (
+WITH requests AS (
   SELECT
-    service_name, coalesce(http_route, name) AS route, start_time >= moment_at - INTERVAL 10 MINUTE AS is_now,
+    service_name, coalesce(http_route, name) AS route,
+    start_time >= coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 10 MINUTE AS is_now,
     status_code = 'ERROR' OR coalesce(http_response_status_code, 0) >= 500 AS failed
-  FROM spans, moment
-  WHERE kind IN ('SERVER', 'CONSUMER') AND ($service IS NULL OR service_name = $service)
-    AND start_time >= moment_at - INTERVAL 70 MINUTE AND start_time < moment_at
-    AND (start_time >= moment_at - INTERVAL 10 MINUTE OR start_time < moment_at - INTERVAL 60 MINUTE)
+  FROM spans
+  WHERE list_contains(['SERVER', 'CONSUMER'], kind) AND ($service IS NULL OR service_name = $service)
+    AND start_time >= coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 70 MINUTE
+    AND start_time < coalesce($at::TIMESTAMPTZ, now())
+    AND (start_time >= coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 10 MINUTE
+      OR start_time < coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 60 MINUTE)
 )
 SELECT
   service_name AS service, route, count(*) FILTER (is_now) AS requests,

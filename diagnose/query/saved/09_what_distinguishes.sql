@@ -7,7 +7,7 @@ WITH chosen AS (
 ), entries AS MATERIALIZED (
   SELECT spans.*
   FROM spans, chosen
-  WHERE spans.service_name = chosen.service_name AND spans.kind IN ('SERVER', 'CONSUMER')
+  WHERE spans.service_name = chosen.service_name AND list_contains(['SERVER', 'CONSUMER'], spans.kind)
     AND spans.start_time >= chosen.started_at - INTERVAL 10 MINUTE
     AND spans.start_time < coalesce(chosen.ended_at, now())
 ), bound AS (

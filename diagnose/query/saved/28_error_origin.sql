@@ -3,12 +3,12 @@
 -- parameters:
 --   service VARCHAR: only this service
 --   at TIMESTAMPTZ: the end of the ten minutes looked at; now when left out
-WITH moment AS (
-  SELECT coalesce($at::TIMESTAMPTZ, now()) AS moment_at
-), failed AS MATERIALIZED (
+WITH failed AS MATERIALIZED (
   SELECT trace_id, span_id, parent_span_id, service_name, name, error_type, status_message
-  FROM spans, moment
-  WHERE status_code = 'ERROR' AND start_time >= moment_at - INTERVAL 10 MINUTE AND start_time < moment_at
+  FROM spans
+  WHERE status_code = 'ERROR'
+    AND start_time >= coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 10 MINUTE
+    AND start_time < coalesce($at::TIMESTAMPTZ, now())
 )
 SELECT
   service_name AS service, name AS span, coalesce(error_type, '') AS error_type,

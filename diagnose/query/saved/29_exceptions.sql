@@ -3,12 +3,12 @@
 -- parameters:
 --   service VARCHAR: only this service
 --   at TIMESTAMPTZ: the end of the ten minutes looked at; now when left out
-WITH moment AS (
-  SELECT coalesce($at::TIMESTAMPTZ, now()) AS moment_at
-), happened AS (
+WITH happened AS (
   SELECT service_name, name, trace_id, unnest(events) AS event
-  FROM spans, moment
-  WHERE len(events) > 0 AND start_time >= moment_at - INTERVAL 10 MINUTE AND start_time < moment_at
+  FROM spans
+  WHERE len(events) > 0
+    AND start_time >= coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 10 MINUTE
+    AND start_time < coalesce($at::TIMESTAMPTZ, now())
     AND ($service IS NULL OR service_name = $service)
 )
 SELECT

@@ -3,16 +3,16 @@
 -- parameters:
 --   service VARCHAR: only this service
 --   at TIMESTAMPTZ: the end of the ten minutes looked at; now when left out
-WITH moment AS (
-  SELECT coalesce($at::TIMESTAMPTZ, now()) AS moment_at
-), calls AS (
+WITH calls AS (
   SELECT
     service_name, coalesce(attributes['peer.service'], db_system_name, server_address, '') AS dependency, name,
-    duration_ns, status_code, start_time >= moment_at - INTERVAL 10 MINUTE AS is_now
-  FROM spans, moment
-  WHERE kind IN ('CLIENT', 'PRODUCER') AND ($service IS NULL OR service_name = $service)
-    AND start_time >= moment_at - INTERVAL 70 MINUTE AND start_time < moment_at
-    AND (start_time >= moment_at - INTERVAL 10 MINUTE OR start_time < moment_at - INTERVAL 60 MINUTE)
+    duration_ns, status_code, start_time >= coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 10 MINUTE AS is_now
+  FROM spans
+  WHERE list_contains(['CLIENT', 'PRODUCER'], kind) AND ($service IS NULL OR service_name = $service)
+    AND start_time >= coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 70 MINUTE
+    AND start_time < coalesce($at::TIMESTAMPTZ, now())
+    AND (start_time >= coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 10 MINUTE
+      OR start_time < coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 60 MINUTE)
 )
 SELECT
   service_name AS service, dependency, name AS call, count(*) FILTER (is_now) AS calls,

@@ -3,13 +3,12 @@
 -- parameters:
 --   service VARCHAR: only this service
 --   at TIMESTAMPTZ: the end of the ten minutes looked at; now when left out
-WITH moment AS (
-  SELECT coalesce($at::TIMESTAMPTZ, now()) AS moment_at
-), repeated AS (
+WITH repeated AS (
   SELECT trace_id, parent_span_id, service_name, name, count(*) AS calls, sum(duration_ns) AS spent_ns
-  FROM spans, moment
-  WHERE kind IN ('CLIENT', 'PRODUCER') AND parent_span_id IS NOT NULL AND ($service IS NULL OR service_name = $service)
-    AND start_time >= moment_at - INTERVAL 10 MINUTE AND start_time < moment_at
+  FROM spans
+  WHERE list_contains(['CLIENT', 'PRODUCER'], kind) AND parent_span_id IS NOT NULL AND ($service IS NULL OR service_name = $service)
+    AND start_time >= coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 10 MINUTE
+    AND start_time < coalesce($at::TIMESTAMPTZ, now())
   GROUP BY trace_id, parent_span_id, service_name, name HAVING count(*) >= 5
 )
 SELECT

@@ -3,15 +3,14 @@
 -- parameters:
 --   service VARCHAR: only this service
 --   at TIMESTAMPTZ: the end of the ten minutes looked at; now when left out
-WITH moment AS (
-  SELECT coalesce($at::TIMESTAMPTZ, now()) AS moment_at
-), calls AS (
+WITH calls AS (
   SELECT
     trace_id, parent_span_id, service_name, name, status_code, start_time_unix_nano, duration_ns,
     row_number() OVER attempts AS attempt, lag(status_code) OVER attempts AS before_it
-  FROM spans, moment
-  WHERE kind IN ('CLIENT', 'PRODUCER') AND parent_span_id IS NOT NULL AND ($service IS NULL OR service_name = $service)
-    AND start_time >= moment_at - INTERVAL 10 MINUTE AND start_time < moment_at
+  FROM spans
+  WHERE list_contains(['CLIENT', 'PRODUCER'], kind) AND parent_span_id IS NOT NULL AND ($service IS NULL OR service_name = $service)
+    AND start_time >= coalesce($at::TIMESTAMPTZ, now()) - INTERVAL 10 MINUTE
+    AND start_time < coalesce($at::TIMESTAMPTZ, now())
   WINDOW attempts AS (PARTITION BY trace_id, parent_span_id, service_name, name ORDER BY start_time_unix_nano, span_id)
 )
 SELECT

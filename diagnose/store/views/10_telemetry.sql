@@ -157,7 +157,7 @@ WITH callers AS MATERIALIZED (
     coalesce(span.attributes['peer.service'], span.db_system_name, span.server_address) AS callee,
     span.duration_ns, span.status_code
   FROM span ANTI JOIN called ON called.trace_id = span.trace_id AND called.parent_span_id = span.span_id
-  WHERE span.start_time >= since AND span.start_time < until AND span.kind IN ('CLIENT', 'PRODUCER')
+  WHERE span.start_time >= since AND span.start_time < until AND list_contains(['CLIENT', 'PRODUCER'], span.kind)
 ), edges AS (
   SELECT caller, callee, 'service' AS callee_kind, duration_ns, status_code FROM called
   UNION ALL
