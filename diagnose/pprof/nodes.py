@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diagnose.pprof.arrays import BLOCK, Positions, blocks, dense, places_within
+from diagnose.pprof.arrays import BLOCK, Positions, by_blocks, dense, places_within
 from diagnose.pprof.hashing import Hashes, as_ids, placed
 
 _ROOT = -1
@@ -46,10 +46,15 @@ def build_nodes(frames: NDArray[np.int32], ends: Positions, name_of_frame: Posit
     flat = np.empty(len(frames), np.int32)
     parts: list[_Part] = []
     known = 0
-    for first, last in blocks(ends):
+    frame_hashes = name_hashes[name_of_frame]
+
+    def part_of(first: int, last: int) -> tuple[_Part, slice]:
         whole = slice(ends[first], ends[last])
-        part, numbers = _part(frames[whole], ends[first : last + 1] - ends[first], name_hashes[name_of_frame])
-        flat[whole] = numbers + known  # for now the place among the nodes of all parts
+        part, flat[whole] = _part(frames[whole], ends[first : last + 1] - ends[first], frame_hashes)
+        return part, whole
+
+    for part, whole in by_blocks(ends, part_of):
+        flat[whole] += known  # for now the place among the nodes of all parts
         parts.append(part.shifted(known))
         known += len(part.ids)
     ids, parents, first_frames, depths = (np.concatenate(column) for column in zip(*(_NOTHING, *parts), strict=True))

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.errors import DecodeError
-from diagnose.pprof.arrays import Positions, blocks, dense, places_within, slices
+from diagnose.pprof.arrays import Positions, by_blocks, dense, places_within, slices
 from diagnose.pprof.hashing import Hashes, as_ids, hash_text, mix, placed, sums
 from diagnose.pprof.names import Origin, origin_of
 from diagnose.pprof.wire import Lines, Texts, Wire
@@ -94,10 +94,13 @@ def read_stacks(wire: Wire, frames: Frames) -> Stacks:
     if len(lengths) and lengths.max() > MAX_DEPTH:
         raise DecodeError(f"a stack has more than {MAX_DEPTH} frames", field="sample")
     flat = np.empty(ends[-1], np.int32)
-    for start, stop in blocks(ends):
+
+    def spell_out(start: int, stop: int) -> None:
         places, _ = slices(wire.ends, first[start:stop])
         lines, _ = slices(wire.lines.ends, locations[places])
         flat[ends[start] : ends[stop]] = frames.of_line[lines]
+
+    by_blocks(ends, spell_out)
     ids = as_ids(_hashes(lambda part: frames.ids[flat[part]], ends))
     of_list, first = dense(ids)
     if len(first) < len(ids):
@@ -108,18 +111,26 @@ def read_stacks(wire: Wire, frames: Frames) -> Stacks:
 
 def _lengths(wire: Wire, samples: Positions, line_counts: Positions) -> Positions:
     """How many frames the stack of each of these samples has."""
-    lengths = np.empty(len(wire.ends) - 1, np.int64)
-    for first, last in blocks(wire.ends):
+
+    def count(first: int, last: int) -> Hashes:
         counts = line_counts[wire.locations[wire.ends[first] : wire.ends[last]]].astype(np.uint64)
-        lengths[first:last] = sums(counts, wire.ends[first : last + 1] - wire.ends[first]).astype(np.int64)
-    return np.asarray(lengths[samples])
+        return sums(counts, wire.ends[first : last + 1] - wire.ends[first])
+
+    lengths = _joined(by_blocks(wire.ends, count))
+    return np.asarray(lengths[samples].astype(np.int64))
 
 
 def _hashes(values: Callable[[slice], Hashes], ends: Positions) -> Hashes:
     """The hash of each slice of *values*, which gives a part of them."""
-    hashes = np.empty(len(ends) - 1, np.uint64)
-    for first, last in blocks(ends):
+
+    def hashed(first: int, last: int) -> Hashes:
         own_ends = ends[first : last + 1] - ends[first]
         part = values(slice(ends[first], ends[last]))
-        hashes[first:last] = sums(placed(part, places_within(own_ends)), own_ends)
-    return hashes
+        return sums(placed(part, places_within(own_ends)), own_ends)
+
+    return _joined(by_blocks(ends, hashed))
+
+
+def _joined(parts: list[Hashes]) -> Hashes:
+    """There is none in a profile without samples."""
+    return np.concatenate([np.zeros(0, np.uint64), *parts])

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ptars import HandlerPool
 
 from diagnose.errors import DecodeError
-from diagnose.pprof.arrays import Positions, numbers_of, positions_of
+from diagnose.pprof.arrays import Positions, dense, numbers_of, positions_of
 from diagnose.pprof.profile import ValueType
 from diagnose.pprof.proto import profile_pb2 as pb
 
@@ -198,7 +198,7 @@ class _Reader:
         ids = numbers_of(self.entries(table).field("id"))
         if (ids == 0).any():
             raise DecodeError(f"a {table} has the reserved id 0", field=table)
-        if len(np.unique(ids)) != len(ids):
+        if len(dense(ids)[1]) != len(ids):
             raise DecodeError(f"two of the {table}s have the same id", field=table)
 
     def _lines(self) -> Lines:
