@@ -32,6 +32,7 @@ from diagnose.receive.otlp_json import parse_json
 from diagnose.receive.otlp_metrics import read_metrics
 from diagnose.receive.otlp_spans import read_spans
 from diagnose.receive.span_columns import read_span_columns
+from diagnose.receive.turns import TURN
 from diagnose.receive.wire import UnusualError
 from diagnose.redact import KEEP_ALL, Redactor
 from diagnose.store.metrics import MetricBatch
@@ -53,10 +54,11 @@ def decode_traces(
     The field of the error is `Content-Type` when that is neither PROTOBUF nor JSON.
     """
     redactor, number = redact or KEEP_ALL, body_id(body)
-    if decoder == "columns" and media_type(content_type) == PROTOBUF:
-        with suppress(UnusualError):
-            return read_span_columns(body, redactor, number)
-    return read_spans(_parse(body, content_type, ExportTraceServiceRequest()), redactor, number)
+    with TURN:
+        if decoder == "columns" and media_type(content_type) == PROTOBUF:
+            with suppress(UnusualError):
+                return read_span_columns(body, redactor, number)
+        return read_spans(_parse(body, content_type, ExportTraceServiceRequest()), redactor, number)
 
 
 def decode_metrics(
@@ -64,10 +66,11 @@ def decode_metrics(
 ) -> MetricBatch:
     """The points of an ExportMetricsServiceRequest; else as `decode_traces`."""
     redactor, number = redact or KEEP_ALL, body_id(body)
-    if decoder == "columns" and media_type(content_type) == PROTOBUF:
-        with suppress(UnusualError):
-            return read_metric_columns(body, redactor, number)
-    return read_metrics(_parse(body, content_type, ExportMetricsServiceRequest()), redactor, number)
+    with TURN:
+        if decoder == "columns" and media_type(content_type) == PROTOBUF:
+            with suppress(UnusualError):
+                return read_metric_columns(body, redactor, number)
+        return read_metrics(_parse(body, content_type, ExportMetricsServiceRequest()), redactor, number)
 
 
 def encode_response(batch: SpanBatch | MetricBatch, content_type: str) -> bytes:

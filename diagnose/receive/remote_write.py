@@ -22,6 +22,7 @@ from diagnose.model import utc_now
 from diagnose.prometheus import span_id_of, trace_id_of
 from diagnose.receive.otlp import Decoder
 from diagnose.receive.proto.remote_pb2 import Exemplar, MetricMetadata, Sample, TimeSeries, WriteRequest
+from diagnose.receive.turns import TURN
 from diagnose.receive.wire import UnusualError
 from diagnose.receive.write_columns import MAX_UNIX_MS, STALE, families_of, filtered, read_write_columns, service_of
 from diagnose.redact import KEEP_ALL, Redactor
@@ -64,10 +65,11 @@ def decode_write(body: bytes, redact: Redactor | None = None, decoder: Decoder =
     except DecompressionError as err:
         raise DecodeError(f"the body is no snappy block: {err}", field="Content-Encoding") from err
     redactor, number = redact or KEEP_ALL, body_id(body)
-    if decoder == "columns":
-        with suppress(UnusualError):
-            return read_write_columns(message, redactor, number)
-    return _read_write(message, redactor, number)
+    with TURN:
+        if decoder == "columns":
+            with suppress(UnusualError):
+                return read_write_columns(message, redactor, number)
+        return _read_write(message, redactor, number)
 
 
 def _read_write(message: bytes, redactor: Redactor, number: int) -> MetricBatch:

@@ -27,6 +27,7 @@ import duckdb
 
 from diagnose.errors import StoreError
 from diagnose.model import utc_now
+from diagnose.periodic import Periodic
 from diagnose.store.db import Store
 from diagnose.store.manifest import (
     FOLDER,
@@ -40,13 +41,12 @@ from diagnose.store.manifest import (
     show_segments,
 )
 from diagnose.store.span_file import write_live_spans
-from diagnose.telemetry import FAILURES, get_logger
 
-log = get_logger(__name__)
 MIB = 1024 * 1024
 
-MAX_LIVE_ROWS = 120_000
-MOST_LIVE_ROWS = 240_000  # spans beyond that are refused until some have moved
+MAX_LIVE_ROWS = 80_000
+MOST_LIVE_ROWS = 160_000  # spans beyond that are refused until some have moved
+STEP_S = 1.0
 MAX_LIVE_AGE_S = 60.0
 TAIL_AGE_S = 5.0  # while somebody reads
 READER_GONE_S = 60.0
@@ -89,8 +89,7 @@ class Segments:
         self._read_at: float | None = None
         self._held: Counter[str] = Counter()
         self._replaced: dict[str, float] = {}
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="segments", daemon=True)
+        self._thread = Periodic("segments", self._step, lambda: STEP_S, niceness=5)
         remove_orphans(store)
         with self._cursor() as cursor:
             store.live_spans.watch(_count(cursor, "live_span"), MOST_LIVE_ROWS)
@@ -292,26 +291,13 @@ class Segments:
         self._thread.start()
 
     def stop(self) -> None:
-        """Ends after the step that runs. Calling it twice, or without `start`, is harmless."""
-        self._stopping.set()
-        if self._thread.is_alive():
-            self._thread.join()
-
-    def _run(self) -> None:
-        with suppress(OSError, AttributeError):  # elsewhere than on Linux a thread has no niceness of its own
-            os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 5)
-        while not self._stopping.wait(1.0):
-            try:
-                self._step()
-            except (StoreError, duckdb.Error, OSError) as err:  # rows stay where they are; the next step tries again
-                FAILURES.labels("segments").inc()
-                log.exception("segments failed", error=str(err))
-                self._stopping.wait(MAX_LIVE_AGE_S)
+        """Ends after the step that runs."""
+        self._thread.stop()
 
     def _step(self) -> None:
         if self._is_move_due():
             self.move()
-        self.merge(stopping=self._stopping.is_set)
+        self.merge(stopping=self._thread.stopping.is_set)
         self.sweep()
 
     def _is_move_due(self) -> bool:
