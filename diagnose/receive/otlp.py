@@ -54,11 +54,10 @@ def decode_traces(
     The field of the error is `Content-Type` when that is neither PROTOBUF nor JSON.
     """
     redactor, number = redact or KEEP_ALL, body_id(body)
-    with TURN:
-        if decoder == "columns" and media_type(content_type) == PROTOBUF:
-            with suppress(UnusualError):
-                return read_span_columns(body, redactor, number)
-        return read_spans(_parse(body, content_type, ExportTraceServiceRequest()), redactor, number)
+    if decoder == "columns" and media_type(content_type) == PROTOBUF:
+        with suppress(UnusualError), TURN:
+            return read_span_columns(body, redactor, number)
+    return read_spans(_parse(body, content_type, ExportTraceServiceRequest()), redactor, number)
 
 
 def decode_metrics(
@@ -66,11 +65,10 @@ def decode_metrics(
 ) -> MetricBatch:
     """The points of an ExportMetricsServiceRequest; else as `decode_traces`."""
     redactor, number = redact or KEEP_ALL, body_id(body)
-    with TURN:
-        if decoder == "columns" and media_type(content_type) == PROTOBUF:
-            with suppress(UnusualError):
-                return read_metric_columns(body, redactor, number)
-        return read_metrics(_parse(body, content_type, ExportMetricsServiceRequest()), redactor, number)
+    if decoder == "columns" and media_type(content_type) == PROTOBUF:
+        with suppress(UnusualError), TURN:
+            return read_metric_columns(body, redactor, number)
+    return read_metrics(_parse(body, content_type, ExportMetricsServiceRequest()), redactor, number)
 
 
 def encode_response(batch: SpanBatch | MetricBatch, content_type: str) -> bytes:

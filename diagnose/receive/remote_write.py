@@ -65,11 +65,10 @@ def decode_write(body: bytes, redact: Redactor | None = None, decoder: Decoder =
     except DecompressionError as err:
         raise DecodeError(f"the body is no snappy block: {err}", field="Content-Encoding") from err
     redactor, number = redact or KEEP_ALL, body_id(body)
-    with TURN:
-        if decoder == "columns":
-            with suppress(UnusualError):
-                return read_write_columns(message, redactor, number)
-        return _read_write(message, redactor, number)
+    if decoder == "columns":
+        with suppress(UnusualError), TURN:
+            return read_write_columns(message, redactor, number)
+    return _read_write(message, redactor, number)
 
 
 def _read_write(message: bytes, redactor: Redactor, number: int) -> MetricBatch:
