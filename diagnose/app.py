@@ -51,7 +51,8 @@ from diagnose.telemetry import DISK_FREE, OPEN_INCIDENTS, QUEUE_AGE, QUEUE_JOBS,
 from diagnose.web.listeners import Listeners
 
 log = get_logger(__name__)
-SWITCH_INTERVAL_S = 0.0001  # a busy Python thread costs ingest 18 %; at 0.0005 46 % (docs/performance/ingest.md)
+# A busy Python thread costs ingest two fifths; at 0.0005 it would be seven tenths (docs/performance/ingest.md).
+SWITCH_INTERVAL_S = 0.00002
 M_ARENA_MAX, ARENAS = -8, 2  # of malloc.h
 MIN_DISK_FREE_BYTES = 64 * 1024 * 1024
 
