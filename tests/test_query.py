@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -244,7 +245,8 @@ def test_what_a_statement_switches_on_is_over_with_it(snapshot: Snapshot, pool: 
     with pool.worker(None) as worker:
         saved = spelled_out(Question(saved="firing"))
         for sql in ("SELECT * FROM enable_logging('QueryLog')", "SELECT 'a word nobody else may see'"):
-            worker.ask(Question(sql), snapshot, LIMITS)
+            with suppress(QueryError):  # DuckDB 2.0 does not let it switch on anything
+                worker.ask(Question(sql), snapshot, LIMITS)
             worker.ask(saved, snapshot, LIMITS)
 
         assert [] == worker.ask(Question("FROM duckdb_logs()"), snapshot, LIMITS).json["rows"]

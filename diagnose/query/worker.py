@@ -96,13 +96,14 @@ def _answer(connection: duckdb.DuckDBPyConnection, asked: dict[str, Any]) -> byt
     began_s = time.monotonic()
     try:
         found = connection.extract_statements(asked["sql"])
+        kinds = [each.type.name for each in found]
     except ValueError:  # DuckDB 2.0 parses kinds of statements that its Python module has no name for
         return _refusal("refused", "only SELECT and EXPLAIN are run here")
     if not found:
         return _refusal("sql_error", "there is no statement")
     if len(found) != 1:
         return _refusal("refused", f"one statement at a time; there are {len(found)}")
-    kind = found[0].type.name
+    [kind] = kinds
     if kind not in ALLOWED:
         return _refusal("refused", f"only SELECT and EXPLAIN are run here, not {kind}")
     query, params = found[0].query, asked["params"]
