@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
@@ -93,26 +94,36 @@ def _by_table(ids: Positions, wanted: Positions) -> Positions:
     return found
 
 
-def by_blocks(ends: Positions, work: Callable[[int, int], Result]) -> list[Result]:
+@dataclass(frozen=True)
+class Block:
+    """Some slices that lie together: which ones, their elements, and their ends counted from the first element."""
+
+    slices: slice
+    elements: slice
+    ends: Positions
+
+
+def by_blocks(ends: Positions, work: Callable[[Block], Result]) -> list[Result]:
     """
-    What *work* makes of slices first ≤ i < last, one block after the other; two are worked on at a time.
+    What *work* makes of the slices, one block after the other; two are worked on at a time.
 
     Each block has about BLOCK elements together, one slice at least: arrays of that size stay in the cache, and their
     memory is used again. Those of a whole profile of 200,000 samples took twice as long, most of it in the kernel.
     """
-    parts = list(_blocks(ends))
-    if len(parts) < 2:
-        return [work(*part) for part in parts]
+    blocks = list(_blocks(ends))
+    if len(blocks) < 2:
+        return [work(block) for block in blocks]
     with ThreadPoolExecutor(WORKERS) as workers:
-        return list(workers.map(lambda part: work(*part), parts))
+        return list(workers.map(work, blocks))
 
 
-def _blocks(ends: Positions) -> Iterator[tuple[int, int]]:
+def _blocks(ends: Positions) -> Iterator[Block]:
     first, count = 0, len(ends) - 1
     while first < count:
         last = int(np.searchsorted(ends, ends[first] + BLOCK, side="right")) - 1
         last = min(max(last, first + 1), count)
-        yield first, last
+        own_ends = ends[first : last + 1] - ends[first]
+        yield Block(slice(first, last), slice(int(ends[first]), int(ends[last])), own_ends)
         first = last
 
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from diagnose.pprof.arrays import BLOCK, Positions, by_blocks, dense, places_within
+from diagnose.pprof.arrays import BLOCK, Block, Positions, by_blocks, dense, places_within
 from diagnose.pprof.hashing import Hashes, as_ids, placed
 
 _ROOT = -1
@@ -48,10 +48,9 @@ def build_nodes(frames: NDArray[np.int32], ends: Positions, name_of_frame: Posit
     known = 0
     frame_hashes = name_hashes[name_of_frame]
 
-    def part_of(first: int, last: int) -> tuple[_Part, slice]:
-        whole = slice(ends[first], ends[last])
-        part, flat[whole] = _part(frames[whole], ends[first : last + 1] - ends[first], frame_hashes)
-        return part, whole
+    def part_of(block: Block) -> tuple[_Part, slice]:
+        part, flat[block.elements] = _part(frames[block.elements], block.ends, frame_hashes)
+        return part, block.elements
 
     for part, whole in by_blocks(ends, part_of):
         flat[whole] += known  # for now the place among the nodes of all parts

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from diagnose.errors import DecodeError
-from diagnose.pprof.arrays import Positions, by_blocks, dense, places_within, slices
+from diagnose.pprof.arrays import Block, Positions, by_blocks, dense, places_within, slices
 from diagnose.pprof.hashing import Hashes, as_ids, hash_text, mix, placed, sums
 from diagnose.pprof.names import Origin, origin_of
 from diagnose.pprof.wire import Lines, Texts, Wire
@@ -95,10 +95,10 @@ def read_stacks(wire: Wire, frames: Frames) -> Stacks:
         raise DecodeError(f"a stack has more than {MAX_DEPTH} frames", field="sample")
     flat = np.empty(ends[-1], np.int32)
 
-    def spell_out(start: int, stop: int) -> None:
-        places, _ = slices(wire.ends, first[start:stop])
+    def spell_out(block: Block) -> None:
+        places, _ = slices(wire.ends, first[block.slices])
         lines, _ = slices(wire.lines.ends, locations[places])
-        flat[ends[start] : ends[stop]] = frames.of_line[lines]
+        flat[block.elements] = frames.of_line[lines]
 
     by_blocks(ends, spell_out)
     ids = as_ids(_hashes(lambda part: frames.ids[flat[part]], ends))
@@ -112,9 +112,8 @@ def read_stacks(wire: Wire, frames: Frames) -> Stacks:
 def _lengths(wire: Wire, samples: Positions, line_counts: Positions) -> Positions:
     """How many frames the stack of each of these samples has."""
 
-    def count(first: int, last: int) -> Hashes:
-        counts = line_counts[wire.locations[wire.ends[first] : wire.ends[last]]].astype(np.uint64)
-        return sums(counts, wire.ends[first : last + 1] - wire.ends[first])
+    def count(block: Block) -> Hashes:
+        return sums(line_counts[wire.locations[block.elements]].astype(np.uint64), block.ends)
 
     lengths = _joined(by_blocks(wire.ends, count))
     return np.asarray(lengths[samples].astype(np.int64))
@@ -123,10 +122,8 @@ def _lengths(wire: Wire, samples: Positions, line_counts: Positions) -> Position
 def _hashes(values: Callable[[slice], Hashes], ends: Positions) -> Hashes:
     """The hash of each slice of *values*, which gives a part of them."""
 
-    def hashed(first: int, last: int) -> Hashes:
-        own_ends = ends[first : last + 1] - ends[first]
-        part = values(slice(ends[first], ends[last]))
-        return sums(placed(part, places_within(own_ends)), own_ends)
+    def hashed(block: Block) -> Hashes:
+        return sums(placed(values(block.elements), places_within(block.ends)), block.ends)
 
     return _joined(by_blocks(ends, hashed))
 

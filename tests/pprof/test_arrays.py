@@ -37,13 +37,16 @@ def test_hashes_are_numbered_like_any_number(hashes: list[int]) -> None:
 @pytest.mark.parametrize("lengths", [[], [0], [3, 0, BLOCK + 1, 0, 2], [BLOCK // 3] * 11, [0] * 5])
 def test_blocks_cover_every_slice_once_and_in_order(lengths: list[int]) -> None:
     ends = np.concatenate([[0], np.cumsum(np.array(lengths, np.int64))])
-    parts = by_blocks(ends, lambda first, last: (first, last))
+    blocks = by_blocks(ends, lambda block: block)
+    parts = [(block.slices.start, block.slices.stop) for block in blocks]
     assert all(first < last for first, last in parts)
     assert all(before[1] == after[0] for before, after in pairwise(parts))
     assert [parts[0][0], parts[-1][1]] == [0, len(lengths)] if lengths else not parts
+    assert lengths == [length for block in blocks for length in np.diff(block.ends)]
+    assert all(block.ends[-1] == block.elements.stop - block.elements.start for block in blocks)
 
 
 def test_what_goes_wrong_in_a_block_is_raised() -> None:
     ends = np.arange(4) * BLOCK
     with pytest.raises(ZeroDivisionError):
-        by_blocks(ends, lambda first, _: 1 // first)
+        by_blocks(ends, lambda block: 1 // block.slices.start)
