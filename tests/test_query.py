@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -244,10 +243,13 @@ def test_a_saved_query_sees_the_snapshot_it_is_asked_of(store: Store, pool: Work
 def test_what_a_statement_switches_on_is_over_with_it(snapshot: Snapshot, pool: WorkerPool):
     with pool.worker(None) as worker:
         saved = spelled_out(Question(saved="firing"))
-        for sql in ("SELECT * FROM enable_logging('QueryLog')", "SELECT 'a word nobody else may see'"):
-            with suppress(QueryError):  # DuckDB 2.0 does not let it switch on anything
-                worker.ask(Question(sql), snapshot, LIMITS)
-            worker.ask(saved, snapshot, LIMITS)
+        try:
+            worker.ask(Question("SELECT * FROM enable_logging('QueryLog')"), snapshot, LIMITS)
+        except QueryError as err:  # DuckDB 2.0 does not let it switch on anything
+            assert "the configuration has been locked" in str(err)  # noqa: PT017  1.5 answers
+        worker.ask(saved, snapshot, LIMITS)
+        worker.ask(Question("SELECT 'a word nobody else may see'"), snapshot, LIMITS)
+        worker.ask(saved, snapshot, LIMITS)
 
         assert [] == worker.ask(Question("FROM duckdb_logs()"), snapshot, LIMITS).json["rows"]
         assert [] == worker.ask(Question("FROM duckdb_logs", saved="firing"), snapshot, LIMITS).json["rows"]

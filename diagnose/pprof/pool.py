@@ -29,7 +29,8 @@ WALL_S = 60.0  # a busy machine gives a child less than one processor
 WAIT_S = 30.0  # for a free child
 START_S = 60.0
 ANSWERS_PER_CHILD = 2000  # then another one, should memory leak in a library
-# One thread each; memory that was used once is kept for the next file, asking the kernel again takes a fifth longer.
+# No threads of the libraries' own; memory that was used once is kept for the next file, asking the kernel again takes a
+# fifth longer.
 ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "OMP_NUM_THREADS": "1",

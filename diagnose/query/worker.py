@@ -26,9 +26,7 @@ from diagnose.query.data import Data
 from diagnose.query.encode import encode
 
 OVERHEAD_BYTES = 512 * 1024 * 1024  # the answer in Python, beside what the database may take
-MOST_KEPT_BYTES = (
-    512 * 1024 * 1024
-)  # of address space by allocators after earlier questions: DuckDB 2.0 gives little back
+MOST_KEPT_BYTES = 512 * 1024 * 1024  # of address space, by allocators after earlier questions
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 ALLOWED = {"SELECT", "EXPLAIN"}
 READY = b"ready\n"
