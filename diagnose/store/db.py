@@ -26,6 +26,7 @@ from diagnose.store.instance import Instance
 from diagnose.store.known import KnownIds
 from diagnose.store.live import LiveSpans
 from diagnose.store.manifest import FOLDER, TABLES, quoted, read_segments, show_segments
+from diagnose.store.profile_batch import ProfileTables
 from diagnose.store.queries import HERE
 from diagnose.store.recent import RecentTraces
 from diagnose.store.writer import Writer
@@ -53,6 +54,7 @@ class Store:
         self.known_resources = KnownIds()
         self.known_series = KnownIds()
         self.recent_traces = RecentTraces()
+        self.profile_tables = ProfileTables()
 
     @classmethod
     def open(cls, path: Path, *, queue_bytes: int = 268_435_456, read_only: bool = False) -> Self:

@@ -2,9 +2,8 @@
 The dictionaries of profiles: every function, frame, call-tree node and stack once, numbered from 1 as they come.
 
 Profiles bring content hashes (pprof/columns.py), which are the same everywhere but do not compress; the tables join on
-small numbers. Who is known already is asked of the tables themselves, inside the job of the one telemetry writer: no
-copy in memory that a rolled-back job could leave wrong. Stacks are asked for first: what a known one is made of is
-known too, and most profiles of a service bring few new ones.
+small numbers. Stacks are looked up first: what a known one is made of is known too, and most profiles of a service
+bring few new ones.
 """
 
 from __future__ import annotations
@@ -19,10 +18,12 @@ from numpy.typing import NDArray
 
 from diagnose.pprof.arrays import Positions, dense, numbers_of
 from diagnose.pprof.columns import ProfileColumns
+from diagnose.pprof.hashtable import HashTable
 from diagnose.store.arrow import append, registered
 from diagnose.store.queries import load_queries
 
 QUERIES = load_queries("dictionary")
+MOST_IN_MEMORY = 2_000_000
 PARTS = ("function", "frame", "node")  # of stacks
 POINTS_TO = {"function": "function", "parent": "node", "leaf": "node", "own": "function"}  # columns that are positions
 LISTS_OF = {"nodes": "node", "frames": "frame"}
@@ -58,6 +59,13 @@ class _Profile:
         ]
         self.wanted["function"] = self._mentioned("function", np.concatenate(functions))
 
+    def number(self, name: str, numbers: NDArray[np.int32], are_new: NDArray[np.bool_]) -> None:
+        """Of those that are wanted."""
+        wanted = self.wanted[name]
+        self.numbers[name] = np.zeros(self.tables[name].num_rows, np.int32)
+        self.numbers[name][wanted] = numbers
+        self.new[name] = wanted[are_new]
+
     def _mentioned(self, name: str, positions: NDArray[np.int32]) -> Positions:
         """Each once and in order; sorting millions of them would take longer than all the rest."""
         is_mentioned = np.zeros(self.tables[name].num_rows, np.bool_)
@@ -91,75 +99,108 @@ class _Profile:
         return pa.table(columns)
 
 
-def save_dictionaries(cursor: duckdb.DuckDBPyConnection, profiles: Sequence[ProfileColumns]) -> list[pa.Array]:
-    """Add what is new in all *profiles*, with one look at each dictionary. The results number the stacks of each."""
-    all_of_them = [_Profile.of(columns) for columns in profiles]
-    stacks = _Wanted(all_of_them, "stack")
-    with registered(cursor, wanted=stacks.table()):
-        found = cursor.execute(QUERIES["known_stacks"]).fetchnumpy()
-    stacks.found(found["place"], found["number"])
-    if stacks.are_new.any():
-        _save_new(cursor, all_of_them, stacks)
-    else:
-        stacks.number(last=0)
-    return [pa.array(profile.numbers["stack"]) for profile in all_of_them]
+class Dictionaries:
+    """
+    What the telemetry writer knows of the four tables: the number of every hash, in memory.
 
+    Asked of the tables, each import would read all their hashes. A table of more than *most_in_memory* rows is asked
+    all the same: an entry takes 24 to 48 bytes.
+    """
 
-def _save_new(cursor: duckdb.DuckDBPyConnection, profiles: Sequence[_Profile], stacks: _Wanted) -> None:
-    [last] = cursor.execute(QUERIES["last_numbers"]).fetchall()
-    stacks.number(last=last[3])
-    for profile in profiles:
-        profile.want_parts()
-    parts = [_Wanted(profiles, name) for name in PARTS]
-    with registered(cursor, wanted=pa.concat_tables(part.table(dictionary=at) for at, part in enumerate(parts))):
-        found = cursor.execute(QUERIES["known_parts"]).fetchnumpy()
-    for at, part in enumerate(parts):
-        here = found["dictionary"] == at
-        part.found(found["place"][here], found["number"][here])
-        part.number(last=last[at])
-    for name in (*PARTS, "stack"):
-        append(cursor, name, pa.concat_tables(profile.new_rows(name) for profile in profiles))
+    def __init__(self, most_in_memory: int = MOST_IN_MEMORY) -> None:
+        self._most_in_memory = most_in_memory
+        self._known: dict[str, _InMemory | _InTable] = {}
+        self._as_of: int | None = None
 
+    def save(
+        self, cursor: duckdb.DuckDBPyConnection, profiles: Sequence[ProfileColumns], *, first: int, last: int
+    ) -> list[pa.Array]:
+        """
+        Add what is new in all *profiles*, which get the numbers from *first* to *last*. The results number the stacks
+        of each.
 
-class _Wanted:
-    """The wanted rows of one table of all profiles, those with the same id together."""
+        The numbers tell whether the transaction of the last call was committed: when it was not, what it left in memory
+        is forgotten.
+        """
+        if self._as_of != first - 1:
+            self._known.clear()
+        self._as_of = last
+        all_of_them = [_Profile.of(columns) for columns in profiles]
+        if self._number(cursor, all_of_them, "stack"):
+            for profile in all_of_them:
+                profile.want_parts()
+            for name in PARTS:
+                self._number(cursor, all_of_them, name)
+            for name in (*PARTS, "stack"):
+                append(cursor, name, pa.concat_tables(profile.new_rows(name) for profile in all_of_them))
+        return [pa.array(profile.numbers["stack"]) for profile in all_of_them]
 
-    def __init__(self, profiles: Sequence[_Profile], name: str) -> None:
-        self._profiles = profiles
-        self._name = name
+    def _number(self, cursor: duckdb.DuckDBPyConnection, profiles: Sequence[_Profile], name: str) -> bool:
+        """
+        Tell the *profiles* the numbers of what they want of one table; whether any is new.
+
+        What is new gets the next numbers, and the first profile that brings it inserts it.
+        """
+        known = self._table(cursor, name)
         ids = [profile.ids(name) for profile in profiles]
-        self._ends = np.cumsum([len(each) for each in ids])[:-1]
         whole = np.concatenate(ids)
-        self._number, self._first = dense(whole)
-        self._ids = whole[self._first]
-        self._known = np.zeros(len(self._ids), np.int32)
+        place, first = dense(whole)
+        numbers = known.find(cursor, whole[first])
+        is_new = numbers == 0
+        numbers[is_new] = np.arange(known.last + 1, known.last + 1 + is_new.sum(), dtype=np.int32)
+        known.add(whole[first[is_new]], numbers[is_new])
+        to_insert = np.zeros(len(whole), np.bool_)
+        to_insert[first[is_new]] = True
+        ends = np.cumsum([len(each) for each in ids])[:-1]
+        for profile, own, inserts in zip(
+            profiles, np.split(numbers[place], ends), np.split(to_insert, ends), strict=True
+        ):
+            profile.number(name, own, inserts)
+        return bool(is_new.any())
 
-    def table(self, dictionary: int = 0) -> pa.Table:
-        places = np.arange(len(self._ids), dtype=np.int32)
-        return pa.table({"dictionary": np.full(len(places), dictionary, np.int32), "id": self._ids, "place": places})
+    def _table(self, cursor: duckdb.DuckDBPyConnection, name: str) -> _InMemory | _InTable:
+        known = self._known.get(name)
+        if known is None or (known.last > self._most_in_memory and isinstance(known, _InMemory)):
+            [(last,)] = cursor.execute(QUERIES[f"last_{name}"]).fetchall()
+            known = self._known[name] = (
+                _InMemory(cursor, name, last) if last <= self._most_in_memory else _InTable(name, last)
+            )
+        return known
 
-    def found(self, places: Positions, numbers: NDArray[np.int32]) -> None:
-        self._known[places] = numbers
 
-    @property
-    def are_new(self) -> NDArray[np.bool_]:
-        return np.asarray(self._known == 0)
+class _InMemory:
+    def __init__(self, cursor: duckdb.DuckDBPyConnection, name: str, last: int) -> None:
+        self.last = last
+        self._numbers = HashTable()
+        rows = cursor.execute(QUERIES[f"all_of_{name}"]).fetchnumpy()
+        self._numbers.add(rows["id"], rows["number"])
 
-    def number(self, *, last: int) -> None:
-        """Give the next numbers to those without one, and tell the profiles; the first to bring one inserts it."""
-        is_new = self.are_new
-        own = self._known.copy()
-        own[is_new] = np.arange(last + 1, last + 1 + is_new.sum(), dtype=np.int32)
-        to_insert = np.zeros(len(self._number), np.bool_)
-        to_insert[self._first[is_new]] = True
-        shares = zip(
-            self._profiles, np.split(own[self._number], self._ends), np.split(to_insert, self._ends), strict=True
-        )
-        for profile, numbers, inserts in shares:
-            wanted = profile.wanted[self._name]
-            profile.numbers[self._name] = np.zeros(profile.tables[self._name].num_rows, np.int32)
-            profile.numbers[self._name][wanted] = numbers
-            profile.new[self._name] = wanted[inserts]
+    def find(self, _cursor: duckdb.DuckDBPyConnection, hashes: Positions) -> NDArray[np.int32]:
+        """0 for those that are not there."""
+        return self._numbers.find(hashes)
+
+    def add(self, hashes: Positions, numbers: NDArray[np.int32]) -> None:
+        self.last += len(hashes)
+        self._numbers.add(hashes, numbers)
+
+
+class _InTable:
+    """The same of a table that is too large for memory."""
+
+    def __init__(self, name: str, last: int) -> None:
+        self.last = last
+        self._name = name
+
+    def find(self, cursor: duckdb.DuckDBPyConnection, hashes: Positions) -> NDArray[np.int32]:
+        with registered(cursor, wanted=pa.table({"id": hashes, "place": np.arange(len(hashes), dtype=np.int32)})):
+            rows = cursor.execute(QUERIES[f"some_of_{self._name}"]).fetchnumpy()
+        numbers = np.zeros(len(hashes), np.int32)
+        numbers[rows["place"]] = rows["number"]
+        return numbers
+
+    def add(self, hashes: Positions, _numbers: NDArray[np.int32]) -> None:
+        """They are in the table as soon as they were inserted."""
+        self.last += len(hashes)
 
 
 def _flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:

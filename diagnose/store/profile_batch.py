@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from diagnose.pprof.columns import ProfileColumns
 from diagnose.pprof.wire import MAX_VALUE_TYPES
 from diagnose.store.arrow import TEXT_MAP, TIME, append
-from diagnose.store.dictionary import save_dictionaries
+from diagnose.store.dictionary import Dictionaries
 from diagnose.store.queries import load_queries
 
 QUERIES = load_queries("profiles")
@@ -78,18 +78,39 @@ class NewProfile:
         return len(self.row["body"]) + self.columns.nbytes
 
 
-def store_together(cursor: duckdb.DuckDBPyConnection, profiles: Sequence[NewProfile]) -> list[StoredProfile]:
-    """One answer for each; of several equal ones the first is stored. For `Writer.run_together`."""
-    ids, last_number = _stored(cursor, profiles)
-    new: dict[Identity, NewProfile] = {}
-    for profile in profiles:
-        if profile.identity not in ids:
-            new.setdefault(profile.identity, profile)
-    for identity, profile in new.items():
-        ids[identity] = _free_id(profile, set(ids.values()))
-    if new:
-        _insert(cursor, list(new.values()), [ids[identity] for identity in new], first_number=last_number + 1)
-    return [StoredProfile(ids[each.identity], duplicate=new.get(each.identity) is not each) for each in profiles]
+class ProfileTables:
+    """How profiles get into their tables."""
+
+    def __init__(self) -> None:
+        self._dictionaries = Dictionaries()
+
+    def add(self, cursor: duckdb.DuckDBPyConnection, profiles: Sequence[NewProfile]) -> list[StoredProfile]:
+        """One answer for each; of several equal ones the first is stored. For `Writer.run_together`."""
+        ids, last_number = _stored(cursor, profiles)
+        new: dict[Identity, NewProfile] = {}
+        for profile in profiles:
+            if profile.identity not in ids:
+                new.setdefault(profile.identity, profile)
+        for identity, profile in new.items():
+            ids[identity] = _free_id(profile, set(ids.values()))
+        if new:
+            self._insert(cursor, list(new.values()), [ids[identity] for identity in new], first=last_number + 1)
+        return [StoredProfile(ids[each.identity], duplicate=new.get(each.identity) is not each) for each in profiles]
+
+    def _insert(
+        self, cursor: duckdb.DuckDBPyConnection, profiles: Sequence[NewProfile], ids: Sequence[str], *, first: int
+    ) -> None:
+        numbers = range(first, first + len(profiles))
+        rows = [
+            {**profile.row, "profile_no": number, "profile_id": profile_id}
+            for profile, number, profile_id in zip(profiles, numbers, ids, strict=True)
+        ]
+        append(cursor, "profile", pa.Table.from_pylist(rows, PROFILES))
+        columns = [profile.columns for profile in profiles]
+        stacks = self._dictionaries.save(cursor, columns, first=numbers[0], last=numbers[-1])
+        together = list(zip(profiles, numbers, stacks, strict=True))
+        append(cursor, "live_sample", pa.concat_tables(_sample_rows(*each) for each in together))
+        append(cursor, "weight", pa.concat_tables(_weight_rows(*each) for each in together))
 
 
 def _stored(cursor: duckdb.DuckDBPyConnection, profiles: Iterable[NewProfile]) -> tuple[dict[Identity, str], int]:
@@ -113,30 +134,9 @@ def _free_id(profile: NewProfile, taken: set[str]) -> str:
     return f"{profile.row['kind']}-{digest[:16]}"
 
 
-def _insert(
-    cursor: duckdb.DuckDBPyConnection, profiles: Sequence[NewProfile], ids: Sequence[str], *, first_number: int
-) -> None:
-    rows = [
-        {**profile.row, "profile_no": first_number + at, "profile_id": profile_id}
-        for at, (profile, profile_id) in enumerate(zip(profiles, ids, strict=True))
-    ]
-    append(cursor, "profile", pa.Table.from_pylist(rows, PROFILES))
-    stacks = save_dictionaries(cursor, [profile.columns for profile in profiles])
-    samples = [
-        _sample_rows(profile.columns, first_number + at, numbers)
-        for at, (profile, numbers) in enumerate(zip(profiles, stacks, strict=True))
-    ]
-    append(cursor, "live_sample", pa.concat_tables(samples))
-    weights = [
-        _weight_rows(profile, first_number + at, numbers)
-        for at, (profile, numbers) in enumerate(zip(profiles, stacks, strict=True))
-    ]
-    append(cursor, "weight", pa.concat_tables(weights))
-
-
-def _sample_rows(columns: ProfileColumns, profile_no: int, stacks: pa.Array) -> pa.Table:
+def _sample_rows(profile: NewProfile, profile_no: int, stacks: pa.Array) -> pa.Table:
     """In the order of the stacks, so that those of one profile lie together in both tables."""
-    samples = columns.samples
+    samples = profile.columns.samples
     rows = samples.set_column(0, "stack_no", stacks.take(samples["stack"]))
     rows = rows.add_column(0, "profile_no", pa.array(np.full(rows.num_rows, profile_no, np.int32)))
     return rows.sort_by("stack_no")

@@ -18,7 +18,7 @@ from diagnose.pprof.parse import Parsed, lay_out, parse
 from diagnose.pprof.profile import Profile
 from diagnose.pprof.redaction import redacted
 from diagnose.store.db import Store, as_map
-from diagnose.store.profile_batch import NewProfile, StoredProfile, store_together
+from diagnose.store.profile_batch import NewProfile, StoredProfile
 from diagnose.store.queries import load_queries
 from diagnose.store.redaction import has_secret_labels
 from diagnose.telemetry import INGESTED
@@ -67,7 +67,7 @@ def save_profile(
     }
     new = NewProfile(row, parsed.columns)
     stored = store.telemetry.run_together(
-        store_together, new, size_bytes=new.size_bytes, wait_s=WAIT_S, gather_s=GATHER_S
+        store.profile_tables.add, new, size_bytes=new.size_bytes, wait_s=WAIT_S, gather_s=GATHER_S
     )
     if not stored.duplicate:
         INGESTED.labels(table="sample").inc(parsed.columns.samples.num_rows)
