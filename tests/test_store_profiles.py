@@ -10,12 +10,12 @@ from diagnose.errors import NotFound
 from diagnose.model import from_unix_ns
 from diagnose.pprof.codec import decode, encode
 from diagnose.pprof.kinds import guess_kind
-from diagnose.pprof.profile import Profile
+from diagnose.pprof.profile import Profile, Sample
 from diagnose.pprof.wall import combine
 from diagnose.store.db import Store
 from diagnose.store.profiles import StoredProfile, find_profiles, get_profile, profile_body, save_profile
 from diagnose.store.segments import Segments
-from tests.pprof.small import RECORDED, cpu_profile, goroutines
+from tests.pprof.small import CPU, RECORDED, cpu_profile, frames_of, goroutines
 
 CPU_FILE = next(file for file in RECORDED if file.name == "cpu-profile.pb.gz")
 DICTIONARIES = ("function", "frame", "node", "stack")
@@ -108,18 +108,48 @@ def test_weights_are_the_samples_added_up_by_value_type_and_stack(store):
     assert_added_up(store)
 
 
+BACK_TO_VERSION_3 = """
+USE telemetry;
+CREATE TABLE as_maps AS SELECT * REPLACE (
+  from_json(labels, '"MAP(VARCHAR, VARCHAR)"') AS labels, from_json(numbers, '"MAP(VARCHAR, BIGINT)"') AS numbers
+) FROM live_sample;
+DROP TABLE live_sample;
+ALTER TABLE as_maps RENAME TO live_sample;
+DROP TABLE weight;
+DELETE FROM schema_version WHERE version > 3;
+"""
+
+
 def test_a_store_without_weights_gets_them_from_its_segments_wherever_they_are_now(tmp_path):
     with Store.open(tmp_path / "data") as store:
         save(store, decode(CPU_FILE.read_bytes()), CPU_FILE.read_bytes())
         Segments(store).move()
-        save(store, cpu_profile({"main.main": 3}))
+        save(store, labelled(1))
         cursor = store.cursor()
-        cursor.execute("DROP TABLE telemetry.weight; DELETE FROM telemetry.schema_version WHERE version > 3")
+        cursor.execute(BACK_TO_VERSION_3)
         cursor.close()
     (tmp_path / "data").rename(tmp_path / "moved")
     with Store.open(tmp_path / "moved") as store:
         assert_added_up(store)
         assert 2 == store.row("SELECT count(DISTINCT weight_no // 64) AS profiles FROM weight")["profiles"]
+        assert [LABELS] == [row["labels"] for row in store.rows("SELECT labels FROM sample WHERE profile_no = 2")]
+
+
+LABELS = {"route": "/buy", 'a "key"\n': "null \0, 😀 and \\", "": "x" * 100_000, "n": "{}"}
+NUMBERS = {"most": 2**63 - 1, "least": -(2**63)}
+
+
+def labelled(count: int) -> Profile:
+    return Profile(CPU, (Sample(frames_of("main.main"), (count, count), LABELS, NUMBERS),))
+
+
+def test_labels_and_numbers_are_the_same_before_and_after_they_moved_into_a_file(store):
+    save(store, labelled(1))
+    Segments(store).move()
+    save(store, labelled(2))
+    rows = store.rows("SELECT labels, numbers FROM sample ORDER BY profile_no")
+
+    assert [{"labels": LABELS, "numbers": NUMBERS}] * 2 == rows
 
 
 def test_the_body_is_kept_as_it_came_or_gzipped(store):

@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from diagnose.pprof.arrays import Positions, dense, first_places
 from diagnose.pprof.hashing import hash_text
 from diagnose.pprof.kinds import observation_counts
-from diagnose.pprof.labels import LABELS, NUMBERS, SampleLabels, read_labels
+from diagnose.pprof.labels import SampleLabels, read_labels
 from diagnose.pprof.names import is_profiler
 from diagnose.pprof.nodes import Nodes, build_nodes
 from diagnose.pprof.stacks import Frames, Functions, Stacks, read_frames, read_functions, read_stacks
@@ -79,8 +79,8 @@ SAMPLES = pa.schema(
         pa.field("observations", pa.list_(pa.float64()), nullable=False),
         pa.field("trace_id", pa.string()),
         pa.field("span_id", pa.string()),
-        pa.field("labels", LABELS, nullable=False),
-        pa.field("numbers", NUMBERS, nullable=False),
+        pa.field("labels", pa.string(), nullable=False),
+        pa.field("numbers", pa.string(), nullable=False),
     ]
 )
 
@@ -94,7 +94,8 @@ class ProfileColumns:
     ancestor has the same function name, so cum of a function = Σ totals of its outermost nodes. `function` of a node is
     the first function of that name seen there. `nodes` of a stack run root → leaf, `frames` leaf → root (they are as
     many); `leaf` (a node) and `own` (the function `names.own_frame` picks) are NULL for an empty stack; `is_profiler`:
-    it exists only because a profile was taken. Samples of equal stack, ids and labels are one row; its `observations`
+    it exists only because a profile was taken. Samples of equal stack, ids and labels are one row; labels and numbers
+    are JSON objects: lists of structs cost as much to insert as all the rest. `observations`
     are those of `kinds.observations` for each value type, without the negative ones, as in `diff`.
     """
 

@@ -1,5 +1,5 @@
 """
-The labels of samples → their trace and span ids, and the rest as maps, each distinct map once.
+The labels of samples → their trace and span ids, and the rest as JSON objects, each distinct one once.
 
 A CPU profile with a label per request has nearly as many label sets as samples; only ids differ, so they are taken out
 first, by the rules of `names.trace_and_span`.
@@ -7,6 +7,7 @@ first, by the rules of `names.trace_and_span`.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -22,8 +23,6 @@ from diagnose.pprof.names import SPAN_KEYS, TRACE_KEYS, normalised_id
 from diagnose.pprof.wire import Labels, Texts
 
 FOLDED_NUMBERS = ("bytes",)  # the allocation size in heap profiles: splits equal stacks, says little
-LABELS = pa.map_(pa.string(), pa.string())
-NUMBERS = pa.map_(pa.string(), pa.int64())
 _NONE = -1
 
 
@@ -41,7 +40,7 @@ class Column:
 
 @dataclass(frozen=True)
 class SampleLabels:
-    """`labels` and `numbers` are maps; they have a value for every sample, be it the empty map."""
+    """`labels` and `numbers` are JSON objects with sorted keys; they have a value for every sample, be it `{}`."""
 
     trace_ids: Column
     span_ids: Column
@@ -61,8 +60,8 @@ def read_labels(labels: Labels, texts: Texts, count: int) -> SampleLabels:
     return SampleLabels(
         trace_ids=trace_ids,
         span_ids=span_ids,
-        labels=_maps(_Entries.of(labels, texts, taker.left), labels.text, texts, count),
-        numbers=_maps(_Entries.of(labels, texts, is_number), labels.number, None, count),
+        labels=_objects(_Entries.of(labels, texts, taker.left), labels.text, texts, count),
+        numbers=_objects(_Entries.of(labels, texts, is_number), labels.number, None, count),
     )
 
 
@@ -137,13 +136,24 @@ class _Entries:
         return cls(entries[order][is_last], owners[is_last], pa.array(sorted(names), pa.string()), ranks[is_last])
 
 
-def _maps(entries: _Entries, values: Positions, texts: Texts | None, count: int) -> Column:
-    """Key → value per sample, the value a code of *texts* or a number; each distinct map once."""
+def _objects(entries: _Entries, values: Positions, texts: Texts | None, count: int) -> Column:
+    """`{"key":value}` per sample, the value a code of *texts* or a number; each distinct object once."""
     ends = np.searchsorted(entries.owners, np.arange(count + 1))
     chosen = values[entries.places]
     pairs = mix(entries.key_numbers.astype(np.uint64), chosen)
     of_sample, first = dense(sums(pairs, ends))
-    places, map_ends = slices(ends, first)
-    keys = entries.keys.take(pa.array(entries.key_numbers[places]))
-    items = pa.array(chosen[places]) if texts is None else texts.take(chosen[places])
-    return Column(of_sample, pa.MapArray.from_arrays(pa.array(map_ends, pa.int32()), keys, items))
+    places, object_ends = slices(ends, first)
+    keys = _json(entries.keys).take(pa.array(entries.key_numbers[places]))
+    items = pa.array(chosen[places]).cast(pa.string()) if texts is None else _json_of(texts, chosen[places])
+    members = pc.binary_join_element_wise(keys, items, ":")
+    joined = pc.binary_join(pa.ListArray.from_arrays(pa.array(object_ends, pa.int32()), members), ",")
+    return Column(of_sample, pc.binary_join_element_wise("{", joined, "}", ""))
+
+
+def _json_of(texts: Texts, codes: Positions) -> pa.Array:
+    number, first = dense(codes)
+    return _json(texts.take(codes[first])).take(pa.array(number))
+
+
+def _json(texts: pa.Array) -> pa.Array:
+    return pa.array([json.dumps(text, ensure_ascii=False) for text in texts.to_pylist()], pa.string())

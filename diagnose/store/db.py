@@ -25,7 +25,14 @@ from diagnose.store.failures import is_cut_off, is_invalid
 from diagnose.store.instance import Instance
 from diagnose.store.known import KnownIds
 from diagnose.store.live import LiveSpans
-from diagnose.store.manifest import FOLDER, TABLES, quoted, read_segments, show_segments
+from diagnose.store.manifest import (
+    FOLDER,
+    TABLES,
+    quoted,
+    read_segments,
+    show_samples_of_version_3,
+    show_segments,
+)
 from diagnose.store.profile_batch import ProfileTables
 from diagnose.store.queries import HERE
 from diagnose.store.recent import RecentTraces
@@ -36,7 +43,6 @@ STORAGE_VERSION = "v1.5.0"
 CHECKPOINT_THRESHOLD = "512MB"
 MEMORY_LIMIT = "2GiB"
 GATHER_S = 0.008  # under load, alerts that come a little later share the commit
-FIRST_WITH_SEGMENTS = 3  # version of telemetry.duckdb
 Params = Mapping[str, Any] | Sequence[Any] | None
 
 
@@ -155,8 +161,8 @@ def _migrate(instance: duckdb.DuckDBPyConnection, path: Path, name: str, *, read
         raise StoreError(f"{name}.duckdb has schema version {version}; this program knows {len(known)}")
     if read_only and version < len(known):
         raise StoreError(f"{name}.duckdb has schema version {version}: let the server migrate it to {len(known)}")
-    if name == "telemetry" and FIRST_WITH_SEGMENTS <= version < len(known):  # scripts read them where they are now
-        show_segments(cursor, path / FOLDER, read_segments(cursor), database=name)
+    if name == "telemetry" and version == 3:
+        show_samples_of_version_3(cursor, path / FOLDER)
     for number, script in enumerate(known[version:], start=version + 1):
         cursor.execute("BEGIN TRANSACTION")
         cursor.execute(script)

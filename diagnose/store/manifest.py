@@ -50,12 +50,17 @@ class SegmentTable:
 
 
 SPAN_FILES = SegmentTable("span", "service_name, start_time", "start_time")
+SAMPLE_FILES = SegmentTable(
+    "sample",
+    "profile_no, stack_no",
+    row_group=65_536,  # merged far more often than searched for a trace
+)
 TABLES = (
     SPAN_FILES,
     SegmentTable("metric_point", 'series_id, "time"', '"time"'),
     SegmentTable("metric_histogram", 'series_id, "time"', '"time"'),
     SegmentTable("exemplar", 'series_id, "time"', '"time"'),
-    SegmentTable("sample", "profile_no, stack_no", row_group=65_536),  # merged far more often than searched for a trace
+    SAMPLE_FILES,
 )
 
 
@@ -79,6 +84,13 @@ def read_segments(cursor: duckdb.DuckDBPyConnection) -> list[Segment]:
     found = cursor.execute(QUERIES["all_segments"])
     names = [column[0] for column in found.description]
     return [Segment(**dict(zip(names, row, strict=True))) for row in found.fetchall()]
+
+
+def show_samples_of_version_3(cursor: duckdb.DuckDBPyConnection, folder: Path) -> None:
+    """For the script that reads them: those that had moved where their files are now, the others as they were then."""
+    files = [folder / each.file for each in read_segments(cursor) if each.table == SAMPLE_FILES.name]
+    rows = f"UNION ALL SELECT * FROM {parquet(files)}" if files else ""  # noqa: S608  our own file names
+    cursor.execute(f"CREATE OR REPLACE VIEW sample AS SELECT * FROM live_sample {rows}")  # noqa: S608
 
 
 def show_segments(

@@ -107,7 +107,7 @@ def test_equal_stack_ids_and_labels_become_one_row():
     rows = to_columns(Profile(CPU, tuple(samples))).samples.to_pylist()
 
     assert [[4, 40], [2, 20], [2, 20], [1, 10]] == [row["values"] for row in rows]
-    assert ("4bf92f3577b34da6a3ce929d0e0e4736", None, [("route", "/buy")]) == (
+    assert ("4bf92f3577b34da6a3ce929d0e0e4736", None, '{"route":"/buy"}') == (
         rows[0]["trace_id"],
         rows[0]["span_id"],
         rows[0]["labels"],
@@ -122,7 +122,7 @@ def test_the_allocation_size_of_heap_profiles_is_folded_away():
     )
     rows = to_columns(Profile((ValueType("inuse_space", "bytes"),), samples)).samples.to_pylist()
 
-    assert [([11], []), ([7], [("latency", 3)])] == [(row["values"], row["numbers"]) for row in rows]
+    assert [([11], "{}"), ([7], '{"latency":3}')] == [(row["values"], row["numbers"]) for row in rows]
 
 
 def test_observations_are_kept_per_value_type_and_not_taken_away():

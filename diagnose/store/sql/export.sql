@@ -114,7 +114,9 @@ SELECT * FROM telemetry.resource WHERE resource_id IN (
 INSERT INTO profile SELECT * FROM telemetry.profile WHERE profile_id IN (SELECT unnest($profile_ids::VARCHAR[]))
 
 -- name: samples
-INSERT INTO live_sample SELECT * FROM memory.sample WHERE profile_no IN (SELECT profile_no FROM profile)
+INSERT INTO live_sample
+SELECT * REPLACE (to_json(labels) AS labels, to_json(numbers) AS numbers) FROM memory.sample
+WHERE profile_no IN (SELECT profile_no FROM profile)
 
 -- name: weights
 INSERT INTO weight SELECT * FROM telemetry.weight WHERE weight_no // 64 IN (SELECT profile_no FROM profile)

@@ -19,7 +19,10 @@ SELECT * FROM live_metric_histogram
 SELECT * FROM live_exemplar
 
 -- name: live_sample
-SELECT * FROM live_sample
+SELECT * REPLACE (
+  from_json(labels, '"MAP(VARCHAR, VARCHAR)"') AS labels, from_json(numbers, '"MAP(VARCHAR, BIGINT)"') AS numbers
+)
+FROM live_sample
 
 -- name: add_segment
 INSERT INTO telemetry.segment BY NAME
