@@ -83,12 +83,20 @@ SAMPLES = pa.schema(
         pa.field("numbers", pa.string(), nullable=False),
     ]
 )
+WEIGHTS = pa.schema(
+    [
+        pa.field("stack", POSITION, nullable=False),
+        pa.field("place", pa.int32(), nullable=False),
+        pa.field("value", pa.int64(), nullable=False),
+        pa.field("observations", pa.float64(), nullable=False),
+    ]
+)
 
 
 @dataclass(frozen=True)
 class ProfileColumns:
     """
-    One profile as five tables with the schemas above.
+    One profile as six tables with the schemas above.
 
     A node of depth 1 is a root and has no parent; parents stand before their children. `outer_most` is false when an
     ancestor has the same function name, so cum of a function = Σ totals of its outermost nodes. `function` of a node is
@@ -96,7 +104,8 @@ class ProfileColumns:
     many); `leaf` (a node) and `own` (the function `names.own_frame` picks) are NULL for an empty stack; `is_profiler`:
     it exists only because a profile was taken. Samples of equal stack, ids and labels are one row; labels and numbers
     are JSON objects: lists of structs cost as much to insert as all the rest. `observations`
-    are those of `kinds.observations` for each value type, without the negative ones, as in `diff`.
+    are those of `kinds.observations` for each value type, without the negative ones, as in `diff`. Weights are the
+    samples added up per stack and value type (`place`, from 0), those of a value type together, none of them nothing.
     """
 
     functions: pa.Table
@@ -104,6 +113,7 @@ class ProfileColumns:
     nodes: pa.Table
     stacks: pa.Table
     samples: pa.Table
+    weights: pa.Table
 
     @property
     def nbytes(self) -> int:
@@ -116,12 +126,14 @@ def columns_of(wire: Wire) -> ProfileColumns:
     frames = read_frames(wire.lines, functions)
     stacks = read_stacks(wire, frames)
     nodes = _nodes(functions, frames, stacks)
+    observations = _observations(wire)
     return ProfileColumns(
         functions=_function_table(functions),
         frames=_table([frames.ids, frames.function, frames.line, frames.inlined], FRAMES),
         nodes=_node_table(nodes, frames),
         stacks=_stack_table(functions, frames, stacks, nodes),
-        samples=_sample_table(wire, stacks),
+        samples=_sample_table(wire, stacks, observations),
+        weights=_weight_table(wire, stacks, observations),
     )
 
 
@@ -180,19 +192,32 @@ def _own_places(functions: Functions, frames: Frames, stacks: Stacks) -> Positio
     return np.where(own >= 0, own, np.where(outside >= 0, outside, leaf))
 
 
-def _sample_table(wire: Wire, stacks: Stacks) -> pa.Table:
-    labels = read_labels(wire.labels, wire.texts, len(wire.values))
-    row_of_sample, first = _rows(stacks, labels)
-    observed = np.column_stack(
+def _observations(wire: Wire) -> NDArray[np.float64]:
+    """Per sample and value type."""
+    return np.column_stack(
         [
             np.maximum(0.0, observation_counts(wire.value_types, wire.values, wire.head.period, each.type))
             for each in wire.value_types
         ]
     )
+
+
+def _weight_table(wire: Wire, stacks: Stacks, observations: NDArray[np.float64]) -> pa.Table:
+    count = len(stacks.ids)
+    values = _added_up(wire.values, stacks.of_sample, count)
+    observed = _added_up(observations, stacks.of_sample, count)
+    place, stack = np.nonzero((values.T != 0) | (observed.T != 0))
+    columns = [stack.astype(np.int32), place.astype(np.int32), values[stack, place], observed[stack, place]]
+    return _table(columns, WEIGHTS)
+
+
+def _sample_table(wire: Wire, stacks: Stacks, observations: NDArray[np.float64]) -> pa.Table:
+    labels = read_labels(wire.labels, wire.texts, len(wire.values))
+    row_of_sample, first = _rows(stacks, labels)
     columns = [
         stacks.of_sample[first],
         _lists(_added_up(wire.values, row_of_sample, len(first))),
-        _lists(_added_up(observed, row_of_sample, len(first))),
+        _lists(_added_up(observations, row_of_sample, len(first))),
         labels.trace_ids.at(first),
         labels.span_ids.at(first),
         labels.labels.at(first),

@@ -16,11 +16,12 @@ from uuid import UUID
 import duckdb
 
 from diagnose.model import Accepted, Alert, AlertGroup, IncidentKey, identity_of, rfc3339
-from diagnose.store.db import Store, fetch
+from diagnose.store.db import Store
 from diagnose.store.intake import Arrival, Message
 from diagnose.store.intake_rows import take_in
 from diagnose.store.queries import load_queries
 from diagnose.store.redaction import redacted_group
+from diagnose.store.rows import fetch
 from diagnose.store.timeline import Line, save_lines
 
 SQL = load_queries("alerts")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from diagnose.errors import StoreBusy
 from diagnose.model import utc_now
-from diagnose.store.db import Store, insert
+from diagnose.store.db import Store
+from diagnose.store.rows import insert
 from diagnose.telemetry import get_logger
 
 log = get_logger(__name__)

@@ -7,8 +7,9 @@ from datetime import datetime, timedelta
 
 import duckdb
 
-from diagnose.store.db import Store, fetch
+from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
+from diagnose.store.rows import fetch
 
 SQL = load_queries("builds")
 RENEW = timedelta(minutes=5)  # `last_seen` may be this much behind: a write per look would be many

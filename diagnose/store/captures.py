@@ -8,8 +8,9 @@ from datetime import datetime
 import duckdb
 
 from diagnose.model import Capture, Trigger, utc_now
-from diagnose.store.db import Store, as_json, fetch
+from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
+from diagnose.store.rows import as_json, fetch
 
 SQL = load_queries("captures")
 OUTCOME = (

@@ -11,8 +11,6 @@ Readers take a cursor of their own per use; writing goes through `Store.control`
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -36,6 +34,7 @@ from diagnose.store.manifest import (
 from diagnose.store.profile_batch import ProfileTables
 from diagnose.store.queries import HERE
 from diagnose.store.recent import RecentTraces
+from diagnose.store.rows import Params, fetch
 from diagnose.store.writer import Writer
 
 FILES = ("control", "telemetry")
@@ -43,7 +42,6 @@ STORAGE_VERSION = "v1.5.0"
 CHECKPOINT_THRESHOLD = "512MB"
 MEMORY_LIMIT = "2GiB"
 GATHER_S = 0.008  # under load, alerts that come a little later share the commit
-Params = Mapping[str, Any] | Sequence[Any] | None
 
 
 class Store:
@@ -235,36 +233,3 @@ def create_views(cursor: duckdb.DuckDBPyConnection) -> None:
     """
     for file in sorted((HERE / "views").glob("*.sql")):
         cursor.execute(file.read_text(encoding="utf-8"))
-
-
-def fetch(cursor: duckdb.DuckDBPyConnection, sql: str, params: Params = None) -> list[dict[str, Any]]:
-    """All rows of one statement on *cursor*, as dictionaries by column name."""
-    result = cursor.execute(sql, params) if params is not None else cursor.execute(sql)
-    names = [column[0] for column in result.description or ()]
-    return [dict(zip(names, row, strict=True)) for row in result.fetchall()]
-
-
-def insert(cursor: duckdb.DuckDBPyConnection, table: str, rows: Iterable[Mapping[str, Any]]) -> None:
-    """
-    Insert dictionaries whose keys are column names; a column that is left out is NULL.
-
-    *table* and the names are ours, never input.
-    """
-    for row in rows:
-        columns = ", ".join(f'"{name}"' for name in row)
-        values = ", ".join(f"${name}" for name in row)
-        cursor.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})", dict(row))  # noqa: S608  names are ours
-
-
-def as_map(labels: Mapping[str, str]) -> dict[str, list[str]]:
-    """*labels* as DuckDB takes a MAP parameter; a plain dictionary would become a STRUCT."""
-    return {"key": list(labels), "value": list(labels.values())}
-
-
-def as_json(value: Any) -> str:
-    """
-    Many rows as one parameter, read with `from_json($rows, '[{"name": "VARCHAR", "at": "TIMESTAMPTZ"}]')`.
-
-    Binding their values one by one takes thirty times as long. Text must be free of half surrogate pairs.
-    """
-    return json.dumps(value, default=lambda at: at.isoformat())

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from diagnose.model import Decision, utc_now
-from diagnose.store.db import Store, as_json, fetch
+from diagnose.store.db import Store
 from diagnose.store.incidents import incident_detail, shown, timings_of
 from diagnose.store.queries import load_queries
+from diagnose.store.rows import as_json, fetch
 
 SQL = load_queries("decisions")
 

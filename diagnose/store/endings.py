@@ -14,8 +14,9 @@ from typing import Any, Literal
 
 import duckdb
 
-from diagnose.store.db import Store, as_json, fetch
+from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
+from diagnose.store.rows import as_json, fetch
 from diagnose.store.timeline import Line, save_lines
 
 SQL = load_queries("endings")

@@ -19,9 +19,10 @@ import duckdb
 
 from diagnose.errors import DecodeError, NotFound
 from diagnose.model import Episode, Incident, Labels, TraceRef, rfc3339, utc_now
-from diagnose.store.db import Store, as_json, fetch
+from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
 from diagnose.store.reports import finding_shape, findings_at
+from diagnose.store.rows import as_json, fetch
 from diagnose.store.timeline import Line, save_lines
 
 SQL = load_queries("incidents")

@@ -12,12 +12,12 @@ from typing import Any
 import duckdb
 
 from diagnose.model import Accepted, AlertGroup, new_id
-from diagnose.store.db import as_json, fetch
 from diagnose.store.episodes import Member, Period, Periods
 from diagnose.store.folding import Fold, Folded
 from diagnose.store.intake import Arrival, Event, Intake, Message, Picture, goes_on
 from diagnose.store.prepared import fetch_prepared, insert_rows
 from diagnose.store.queries import load_queries
+from diagnose.store.rows import as_json, fetch
 from diagnose.store.timeline import save_lines
 
 SQL = load_queries("alerts")

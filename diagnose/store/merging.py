@@ -11,11 +11,12 @@ import duckdb
 
 from diagnose.errors import DecodeError, NotFound
 from diagnose.model import Episode, TraceRef, new_id, utc_now
-from diagnose.store.db import Store, as_json, fetch
+from diagnose.store.db import Store
 from diagnose.store.folding import badness, severity_of, title_of, worst
 from diagnose.store.incidents import SQL as INCIDENTS
 from diagnose.store.incidents import merge_traces
 from diagnose.store.queries import load_queries
+from diagnose.store.rows import as_json, fetch
 from diagnose.store.timeline import Line, save_lines
 
 SQL = load_queries("merging")

@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 
 import duckdb
 
-from diagnose.store.db import as_json, fetch
+from diagnose.store.rows import as_json, fetch
 
 RENEW_AFTER = 256
 SPELLED_OUT = 1_000_000  # characters

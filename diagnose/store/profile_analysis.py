@@ -20,8 +20,9 @@ from diagnose.model import Labels
 from diagnose.pprof.profile import ValueType
 from diagnose.pprof.sides import FunctionSides
 from diagnose.pprof.top import FunctionValue
-from diagnose.store.db import Store, as_map
+from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
+from diagnose.store.rows import as_map
 
 QUERIES = load_queries("profile_analysis")
 MAX_PROFILES = 5000

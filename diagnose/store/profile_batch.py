@@ -15,40 +15,18 @@ from typing import Any
 import duckdb
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
 from diagnose.pprof.columns import ProfileColumns
 from diagnose.pprof.wire import MAX_VALUE_TYPES
-from diagnose.store.arrow import TEXT_MAP, TIME, append
+from diagnose.store.arrow import append
 from diagnose.store.dictionary import Dictionaries
 from diagnose.store.queries import load_queries
+from diagnose.store.rows import insert
 
 QUERIES = load_queries("profiles")
 WEIGHTS_OF_A_PROFILE = MAX_VALUE_TYPES  # as macro weight_no counts them
 WEIGHTS = ("weight_no", "stack_no", "value", "observations")
 IDENTITY = ("sha256", "service_name", "service_instance_id", "basis")
-PROFILES = pa.schema(
-    [
-        ("profile_no", pa.int32()),
-        ("profile_id", pa.string()),
-        ("capture_id", pa.string()),
-        ("service_name", pa.string()),
-        ("service_instance_id", pa.string()),
-        ("kind", pa.string()),
-        ("basis", pa.string()),
-        ("started_at", TIME),
-        ("duration_ns", pa.int64()),
-        ("sample_count", pa.int64()),
-        ("build_id", pa.string()),
-        ("value_types", pa.list_(pa.struct([("type", pa.string()), ("unit", pa.string())]))),
-        ("default_value", pa.int32()),
-        ("period", pa.int64()),
-        ("labels", TEXT_MAP),
-        ("sha256", pa.string()),
-        ("bytes", pa.int64()),
-        ("body", pa.binary()),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -105,7 +83,7 @@ class ProfileTables:
             {**profile.row, "profile_no": number, "profile_id": profile_id}
             for profile, number, profile_id in zip(profiles, numbers, ids, strict=True)
         ]
-        append(cursor, "profile", pa.Table.from_pylist(rows, PROFILES))
+        insert(cursor, "profile", rows)
         columns = [profile.columns for profile in profiles]
         stacks = self._dictionaries.save(cursor, columns, first=numbers[0], last=numbers[-1])
         together = list(zip(profiles, numbers, stacks, strict=True))
@@ -135,31 +113,22 @@ def _free_id(profile: NewProfile, taken: set[str]) -> str:
 
 
 def _sample_rows(profile: NewProfile, profile_no: int, stacks: pa.Array) -> pa.Table:
-    """In the order of the stacks, so that those of one profile lie together in both tables."""
     samples = profile.columns.samples
-    rows = samples.set_column(0, "stack_no", stacks.take(samples["stack"]))
-    rows = rows.add_column(0, "profile_no", pa.array(np.full(rows.num_rows, profile_no, np.int32)))
-    return rows.sort_by("stack_no")
+    rows = samples.set_column(0, "stack_no", stacks.take(samples["stack"].combine_chunks()))
+    return rows.add_column(0, "profile_no", pa.array(np.full(rows.num_rows, profile_no, np.int32)))
 
 
 def _weight_rows(profile: NewProfile, profile_no: int, stacks: pa.Array) -> pa.Table:
-    """The samples added up by value type and stack, those of a value type together and in the order of the stacks."""
-    samples, numbers = profile.columns.samples, stacks.to_numpy()
-    order, stack = np.argsort(numbers), samples["stack"].to_numpy()
-    width = len(profile.row["value_types"])
-    values, observations = (_matrix(samples[name], width) for name in ("values", "observations"))
-    parts = []
-    for place in range(width):
-        value = np.zeros(len(numbers), np.int64)
-        np.add.at(value, stack, values[:, place])
-        seen = np.zeros(len(numbers), np.float64)
-        np.add.at(seen, stack, observations[:, place])
-        there = order[(value[order] != 0) | (seen[order] != 0)]
-        weight_no = np.full(len(there), WEIGHTS_OF_A_PROFILE * profile_no + place, np.int32)
-        parts.append(pa.table([weight_no, numbers[there], value[there], seen[there]], WEIGHTS))
-    return pa.concat_tables(parts)
-
-
-def _matrix(lists: pa.ChunkedArray, width: int) -> NDArray[Any]:
-    """A row per sample and a column per value type."""
-    return np.asarray(lists.combine_chunks().flatten().to_numpy().reshape(-1, width))
+    """Those of a value type in the order of the stacks: they are shorter that way."""
+    weights = profile.columns.weights
+    place, stack = weights["place"].to_numpy(), weights["stack"].to_numpy()
+    stack_no = stacks.to_numpy()[stack]
+    order = np.lexsort((stack_no, place))
+    weight_no = WEIGHTS_OF_A_PROFILE * profile_no + place[order]
+    columns = [
+        weight_no,
+        stack_no[order],
+        weights["value"].to_numpy()[order],
+        weights["observations"].to_numpy()[order],
+    ]
+    return pa.table(columns, WEIGHTS)

@@ -17,10 +17,11 @@ from diagnose.model import Labels, from_unix_ns, utc_now
 from diagnose.pprof.parse import Parsed, lay_out, parse
 from diagnose.pprof.profile import Profile
 from diagnose.pprof.redaction import redacted
-from diagnose.store.db import Store, as_map
+from diagnose.store.db import Store
 from diagnose.store.profile_batch import NewProfile, StoredProfile
 from diagnose.store.queries import load_queries
 from diagnose.store.redaction import has_secret_labels
+from diagnose.store.rows import as_map
 from diagnose.telemetry import INGESTED
 
 QUERIES = load_queries("profiles")
@@ -58,7 +59,7 @@ def save_profile(
         "kind": kind,
         "basis": basis,
         "capture_id": capture_id,
-        "labels": list(store.redactor.labels(labels or {}).items()),
+        "labels": as_map(store.redactor.labels(labels or {})),
         "sha256": sha256(body).hexdigest(),
         "body": gzipped,
         "bytes": len(gzipped),

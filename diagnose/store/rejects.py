@@ -7,8 +7,9 @@ import hashlib
 import duckdb
 
 from diagnose.model import utc_now
-from diagnose.store.db import Store, fetch, insert
+from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
+from diagnose.store.rows import fetch, insert
 
 SQL = load_queries("rejects")
 MAX_ROWS = 1000

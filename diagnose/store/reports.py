@@ -11,8 +11,9 @@ import duckdb
 
 from diagnose.errors import NotFound, StoreError
 from diagnose.model import Delivery, Effect, Finding, Note, Subject, utc_now
-from diagnose.store.db import Store, fetch, insert
+from diagnose.store.db import Store
 from diagnose.store.queries import load_queries
+from diagnose.store.rows import fetch, insert
 from diagnose.store.timeline import Line, save_lines
 
 SQL = load_queries("reports")

@@ -22,10 +22,11 @@ import duckdb
 
 from diagnose.errors import StoreError
 from diagnose.model import utc_now
-from diagnose.store.db import Store, fetch
+from diagnose.store.db import Store
 from diagnose.store.export import write_database
 from diagnose.store.manifest import FOLDER, TABLES, Segment, parquet, read_segments, show_segments
 from diagnose.store.mirror import Mirror, without_bodies
+from diagnose.store.rows import fetch
 from diagnose.store.segments import Segments
 from diagnose.telemetry import get_logger
 

@@ -14,11 +14,12 @@ import pyarrow as pa
 
 from diagnose.model import utc_now
 from diagnose.store.arrow import TEXT_PAIRS, TIME, append
-from diagnose.store.db import Store, fetch
+from diagnose.store.db import Store
 from diagnose.store.manifest import FOLDER, SPAN_FILES, files_between, rows_in
 from diagnose.store.queries import load_queries
 from diagnose.store.received import remember_bodies
 from diagnose.store.resources import insert_resources
+from diagnose.store.rows import fetch
 from diagnose.telemetry import INGESTED
 
 QUERIES = load_queries("spans")
