@@ -6,6 +6,7 @@ Every error this package raises on purpose.
     ├── DecodeError            bytes from outside are not what they claim to be; names the field
     ├── StoreError
     │   ├── StoreBusy          not durable now (queue full, disk full, reopening); try again     retryable
+    │   ├── StacksUnknown      a profile leaves out stacks that are not stored; to be read as a whole
     │   ├── Unstorable         the database breaks on it; put aside, trying again is no use
     │   └── NotFound           no such incident, profile, trace
     ├── UpstreamError          Prometheus or Alertmanager did not answer usefully                retryable
@@ -83,6 +84,12 @@ class Unstorable(StoreError):
     """The database breaks on this, however often it is sent."""
 
     code = "unstorable"
+
+
+class StacksUnknown(StoreError):
+    """A profile leaves out what some of its stacks are made of, and they are not stored: to be read as a whole."""
+
+    code = "stacks_unknown"
 
 
 class NotFound(StoreError):

@@ -6,14 +6,23 @@ from datetime import timedelta
 
 import pytest
 
-from diagnose.errors import NotFound
+from diagnose.errors import NotFound, StacksUnknown
 from diagnose.model import from_unix_ns
 from diagnose.pprof.codec import decode, encode
 from diagnose.pprof.kinds import guess_kind
+from diagnose.pprof.pool import ParserPool
 from diagnose.pprof.profile import Profile, Sample
 from diagnose.pprof.wall import combine
 from diagnose.store.db import Store
-from diagnose.store.profiles import StoredProfile, find_profiles, get_profile, profile_body, save_profile
+from diagnose.store.profiles import (
+    StoredProfile,
+    find_profiles,
+    get_profile,
+    import_profile,
+    profile_body,
+    read_and_import,
+    save_profile,
+)
 from diagnose.store.segments import Segments
 from tests.pprof.small import CPU, RECORDED, cpu_profile, frames_of, goroutines
 
@@ -235,3 +244,39 @@ def test_asking_for_a_profile_that_is_not_there(store):
     for ask in (get_profile, profile_body):
         with pytest.raises(NotFound):
             ask(store, "cpu-0")
+
+
+TOP = "SELECT function, flat, cum FROM top_functions($id) ORDER BY function"
+NAMED = "SELECT stack_id, leaf_function, own_function, is_profiler, functions, labels FROM profile_samples ORDER BY ALL"
+
+
+def test_what_a_child_leaves_out_is_stored_all_the_same(tmp_path):
+    bodies = [file.read_bytes() for file in RECORDED]
+    with ParserPool(1) as pool, Store.open(tmp_path / "whole") as whole, Store.open(tmp_path / "parts") as parts:
+        for instance in ("checkout-1", "checkout-2"):  # the second time there is nothing new
+            given = {"service": "checkout", "instance": instance, "kind": None, "labels": {}}
+            for body in bodies:
+                stored = import_profile(whole, pool.parse(body), body, **given)
+
+                assert stored == read_and_import(parts, pool, body, **given)
+                assert whole.rows(TOP, {"id": stored.profile_id}) == parts.rows(TOP, {"id": stored.profile_id})
+        assert whole.rows(NAMED) == parts.rows(NAMED)
+
+
+def test_stacks_that_never_got_into_the_store_are_read_again(tmp_path):
+    given = {"service": "checkout", "instance": "", "kind": None, "labels": {}}
+    body = CPU_FILE.read_bytes()
+    with ParserPool(1) as pool:
+        told = pool.parse(body, whole=False)
+        left_out = pool.parse(body, whole=False)
+        with Store.open(tmp_path / "data") as store:
+            with pytest.raises(StacksUnknown):
+                import_profile(store, left_out, body, **given)
+
+            assert {0} == set(counts(store).values())
+
+            stored = read_and_import(store, pool, body, **given)
+
+            assert not stored.duplicate
+            assert counts(store)["stack"] == told.columns.stacks.num_rows == left_out.columns.stacks["nodes"].null_count
+            assert told.totals == left_out.totals

@@ -24,12 +24,14 @@ import pyarrow as pa
 from diagnose.errors import DecodeError
 from diagnose.pprof.codec import decode, encode
 from diagnose.pprof.columns import ProfileColumns
+from diagnose.pprof.hashtable import HashTable
 from diagnose.pprof.parse import Parsed, lay_out, parse
 from diagnose.pprof.profile import ValueType
 from diagnose.pprof.subtract import subtract
 from diagnose.pprof.wall import combine
 
 READY = {"ready": True}
+MOST_TOLD = 1_000_000
 TABLES = tuple(field.name for field in fields(ProfileColumns))
 _NUMBER = struct.Struct(">Q")
 
@@ -89,8 +91,21 @@ def _answer(message: Sequence[bytes]) -> list[bytes | pa.Table]:
         return [json.dumps({"refused": f"{type(err).__name__}: {err}", "field": "body"}).encode()]
 
 
+class _Told:
+    """The stacks that were spelled out in earlier answers."""
+
+    stacks = HashTable()
+
+    @classmethod
+    def so_far(cls) -> HashTable:
+        if len(cls.stacks) > MOST_TOLD:
+            cls.stacks = HashTable()
+        return cls.stacks
+
+
 def _parse(asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes | pa.Table]:
-    return pack(parse(bodies[0], max_inflated_bytes=asked["max_inflated_bytes"]))
+    told = None if asked["whole"] else _Told.so_far()
+    return pack(parse(bodies[0], max_inflated_bytes=asked["max_inflated_bytes"], told=told))
 
 
 def _subtract(asked: dict[str, Any], bodies: Sequence[bytes]) -> list[bytes | pa.Table]:

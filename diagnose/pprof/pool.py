@@ -74,10 +74,15 @@ class ParserPool:
         for _ in range(size):
             self._slots.put(None)
 
-    def parse(self, body: bytes, *, max_inflated_bytes: int | None = None) -> Parsed:
-        """One profile, gzipped or plain."""
+    def parse(self, body: bytes, *, max_inflated_bytes: int | None = None, whole: bool = True) -> Parsed:
+        """
+        One profile, gzipped or plain.
+
+        Not *whole*, it leaves out what those stacks are made of that the child spelled out in such an answer before
+        (ProfileColumns): for whoever stores all of them.
+        """
         most = {} if max_inflated_bytes is None else {"max_inflated_bytes": max_inflated_bytes}
-        return unpack(self._ask({"operation": "parse", **most}, [body]))
+        return unpack(self._ask({"operation": "parse", "whole": whole, **most}, [body]))
 
     def subtract(self, after: bytes, before: bytes) -> tuple[Parsed, bytes]:
         """(what happened between two snapshots of one process, the same as a pprof file): see pprof/subtract.py."""

@@ -55,6 +55,27 @@ class Stacks:
     ends: Positions
     of_sample: Positions
 
+    def only(self, chosen: Positions) -> Stacks:
+        """These, without samples."""
+        places, ends = slices(self.ends, chosen)
+        return Stacks(self.ids[chosen], self.frames[places], ends, self.of_sample[:0])
+
+
+@dataclass(frozen=True)
+class Program:
+    """What a profile says about the program that ran."""
+
+    functions: Functions
+    frames: Frames
+    stacks: Stacks
+
+
+def read_program(wire: Wire) -> Program:
+    """Raises DecodeError."""
+    functions = read_functions(wire.texts, wire.lines)
+    frames = read_frames(wire.lines, functions)
+    return Program(functions, frames, read_stacks(wire, frames))
+
 
 def read_functions(texts: Texts, lines: Lines) -> Functions:
     of_line, first = dense(lines.name, lines.file, lines.start_line)

@@ -16,6 +16,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from diagnose.errors import StacksUnknown
 from diagnose.pprof.arrays import Positions, dense, numbers_of
 from diagnose.pprof.columns import ProfileColumns
 from diagnose.pprof.hashtable import HashTable
@@ -50,8 +51,10 @@ class _Profile:
         return numbers_of(_flat(self.tables[name][f"{name}_id"]))[self.wanted[name]]
 
     def want_parts(self) -> None:
-        """What the new stacks are made of."""
+        """What the new stacks are made of. Raises StacksUnknown when that was left out of some."""
         stacks = self._new(self.tables["stack"], "stack")
+        if stacks["nodes"].null_count:
+            raise StacksUnknown("the profile leaves out stacks that are not stored")
         for column, name in LISTS_OF.items():
             self.wanted[name] = self._mentioned(name, _flat(stacks[column]).flatten().to_numpy())
         functions = [
@@ -120,7 +123,7 @@ class Dictionaries:
         of each.
 
         The numbers tell whether the transaction of the last call was committed: when it was not, what it left in memory
-        is forgotten.
+        is forgotten. Raises StacksUnknown.
         """
         if self._as_of != first - 1:
             self._known.clear()

@@ -11,10 +11,11 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
-from diagnose.errors import NotFound
+from diagnose.errors import NotFound, StacksUnknown
 from diagnose.kinds import PROFILE_KINDS, Basis
 from diagnose.model import Labels, from_unix_ns, utc_now
 from diagnose.pprof.parse import Parsed, lay_out, parse
+from diagnose.pprof.pool import ParserPool
 from diagnose.pprof.profile import Profile
 from diagnose.pprof.redaction import redacted
 from diagnose.store.db import Store
@@ -73,6 +74,21 @@ def save_profile(
     if not stored.duplicate:
         INGESTED.labels(table="sample").inc(parsed.columns.samples.num_rows)
     return stored
+
+
+def read_and_import(
+    store: Store, parsers: ParserPool, body: bytes, *, service: str, instance: str, kind: str | None, labels: Labels
+) -> StoredProfile:
+    """As `import_profile`, read by *parsers*, which need not spell out again what is stored. Raises DecodeError too."""
+
+    def imported(*, whole: bool) -> StoredProfile:
+        parsed = parsers.parse(body, whole=whole)
+        return import_profile(store, parsed, body, service=service, instance=instance, kind=kind, labels=labels)
+
+    try:
+        return imported(whole=False)
+    except StacksUnknown:  # another profile was to bring them, and was not stored
+        return imported(whole=True)
 
 
 def import_profile(

@@ -16,7 +16,7 @@ from diagnose.receive.direct import decode_direct
 from diagnose.receive.otlp import decode_metrics, decode_traces, encode_response, media_type, reasons
 from diagnose.receive.remote_write import decode_write, inflated_size, mistake_in_headers
 from diagnose.store.metrics import save_metrics
-from diagnose.store.profiles import import_profile
+from diagnose.store.profiles import read_and_import
 from diagnose.store.rejects import save_rejected
 from diagnose.store.spans import save_spans
 from diagnose.telemetry import ALERTS, get_logger
@@ -139,9 +139,9 @@ def profiles() -> tuple[Response, int]:
     service_name = required_arg("service")
     with context.ingest_slots.one():
         body = read_body(request, context.service.settings.ingest.max_body_bytes)
-        stored = import_profile(
+        stored = read_and_import(
             context.service.store,
-            PARSERS.parse(body),
+            PARSERS,
             body,
             service=service_name,
             instance=text_arg("instance") or "",
