@@ -71,10 +71,17 @@ def _numbered_by_table(column: NDArray[Any]) -> tuple[Positions, Positions]:
     return places[column], first
 
 
+def is_counted(ids: Positions) -> bool:
+    """Whether they are 1, 2, 3 … as in most files."""
+    return bool(np.array_equal(ids, np.arange(1, len(ids) + 1)))
+
+
 def positions_of(ids: Positions, wanted: Positions) -> Positions:
     """Where each of *wanted* stands in *ids*, which are distinct; -1 where it does not."""
-    if not len(ids):
-        return np.full(len(wanted), -1)
+    if is_counted(ids):
+        places = wanted - 1
+        places[(wanted < 1) | (wanted > len(ids))] = -1
+        return places
     if ids.min() >= 0 and ids.max() <= 8 * len(ids) + 1024:
         return _by_table(ids, wanted)
     order = np.argsort(ids)
@@ -83,7 +90,6 @@ def positions_of(ids: Positions, wanted: Positions) -> Positions:
 
 
 def _by_table(ids: Positions, wanted: Positions) -> Positions:
-    """Ids are mostly 1, 2, 3 …"""
     table = np.full(ids.max() + 2, -1)
     table[ids] = np.arange(len(ids))
     found = np.empty(len(wanted), np.int64)

@@ -24,11 +24,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from diagnose.pprof.arrays import Positions, dense, first_places
-from diagnose.pprof.hashing import Hashes, hash_text
+from diagnose.pprof.hashing import Hashes
 from diagnose.pprof.hashtable import HashTable
 from diagnose.pprof.kinds import observation_counts
 from diagnose.pprof.labels import SampleLabels, read_labels
-from diagnose.pprof.names import is_profiler
 from diagnose.pprof.nodes import Nodes, build_nodes
 from diagnose.pprof.stacks import Frames, Functions, Program, Stacks
 from diagnose.pprof.wire import Wire
@@ -146,10 +145,8 @@ def columns_of(wire: Wire, program: Program, told: HashTable | None = None) -> P
 
 def _nodes(functions: Functions, frames: Frames, stacks: Stacks) -> Nodes:
     """Nodes are told apart by name, not by function."""
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(functions.names))}
-    name_of_function = np.array([numbers[name] for name in functions.names], np.int64)
-    hashes = np.array([hash_text(name) for name in numbers], np.uint64)
-    return build_nodes(stacks.frames, stacks.ends, name_of_function[frames.function], hashes)
+    name_of_function, first = dense(functions.name_hashes)
+    return build_nodes(stacks.frames, stacks.ends, name_of_function[frames.function], functions.name_hashes[first])
 
 
 def _function_table(functions: Functions) -> pa.Table:
@@ -158,10 +155,10 @@ def _function_table(functions: Functions) -> pa.Table:
         functions.names,
         functions.files,
         functions.start_lines,
-        [origin.package for origin in functions.origins],
-        [origin.is_std for origin in functions.origins],
-        [origin.is_runtime for origin in functions.origins],
-        [origin.is_own for origin in functions.origins],
+        functions.packages,
+        functions.is_std,
+        functions.is_runtime,
+        functions.is_own,
     ]
     return _table(columns, FUNCTIONS)
 
@@ -174,8 +171,7 @@ def _node_table(nodes: Nodes, frames: Frames) -> pa.Table:
 def _stack_table(functions: Functions, frames: Frames, stacks: Stacks, nodes: Nodes) -> pa.Table:
     ends = stacks.ends
     own = _own_places(functions, frames, stacks)
-    profiler = np.array([is_profiler(name) for name in functions.names], np.bool_)
-    of_profiler = first_places(profiler[frames.function], stacks.frames, ends) >= 0
+    of_profiler = first_places(functions.is_profiler[frames.function], stacks.frames, ends) >= 0
     is_empty = ends[1:] == ends[:-1]
     offsets = pa.array(ends, pa.int32())
     columns = [
@@ -200,10 +196,8 @@ def _among(ids: Hashes, chosen: Positions, rows: pa.Table) -> pa.Table:
 
 def _own_places(functions: Functions, frames: Frames, stacks: Stacks) -> Positions:
     """As `names.own_frame`: where the frame to name to a human stands; -1 in an empty stack."""
-    is_own = np.array([origin.is_own for origin in functions.origins], np.bool_)
-    is_runtime = np.array([origin.is_runtime for origin in functions.origins], np.bool_)
-    own = first_places(is_own[frames.function], stacks.frames, stacks.ends)
-    outside = first_places(~is_runtime[frames.function], stacks.frames, stacks.ends)
+    own = first_places(functions.is_own[frames.function], stacks.frames, stacks.ends)
+    outside = first_places(~functions.is_runtime[frames.function], stacks.frames, stacks.ends)
     leaf = np.where(stacks.ends[1:] > stacks.ends[:-1], stacks.ends[:-1], -1)
     return np.where(own >= 0, own, np.where(outside >= 0, outside, leaf))
 

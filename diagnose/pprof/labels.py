@@ -8,7 +8,7 @@ first, by the rules of `names.trace_and_span`.
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -24,6 +24,7 @@ from diagnose.pprof.wire import Labels, Texts
 
 FOLDED_NUMBERS = ("bytes",)  # the allocation size in heap profiles: splits equal stacks, says little
 _NONE = -1
+_IS_HEX = np.isin(np.arange(256), list(b"0123456789abcdef"))
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,10 @@ def read_labels(labels: Labels, texts: Texts, count: int) -> SampleLabels:
     empty = texts.codes[0]
     is_text = labels.text != empty
     is_number = ~is_text & ((labels.number != 0) | (labels.unit != empty))
+    keys = _keys(labels, texts)
     for name in FOLDED_NUMBERS:
-        is_number &= labels.key != texts.code_of(name)
-    taker = _Taker(labels, texts, count, is_text)
+        is_number &= labels.key != keys.get(name, _NONE)
+    taker = _Taker(labels, texts, keys, count, is_text)
     trace_ids, span_ids = taker.take(TRACE_KEYS, digits=32), taker.take(SPAN_KEYS, digits=16)
     return SampleLabels(
         trace_ids=trace_ids,
@@ -65,12 +67,21 @@ def read_labels(labels: Labels, texts: Texts, count: int) -> SampleLabels:
     )
 
 
+def _keys(labels: Labels, texts: Texts) -> dict[str, int]:
+    """The codes of the keys that occur."""
+    codes = labels.key[dense(labels.key)[1]]
+    return dict(zip(texts.list(codes), codes.tolist(), strict=True))
+
+
 class _Taker:
     """Takes ids out of text labels; `left` says which entries are still there."""
 
-    def __init__(self, labels: Labels, texts: Texts, count: int, is_text: NDArray[np.bool_]) -> None:
+    def __init__(
+        self, labels: Labels, texts: Texts, keys: Mapping[str, int], count: int, is_text: NDArray[np.bool_]
+    ) -> None:
         self.labels = labels
         self.texts = texts
+        self.keys = keys
         self.count = count
         self.left = is_text.copy()
 
@@ -78,8 +89,9 @@ class _Taker:
         """The first of *keys* a sample has with a valid id decides."""
         found, ids = np.full(self.count, _NONE), pa.array([], pa.string())
         for key in keys:
-            code = self.texts.code_of(key)
-            here = np.flatnonzero((self.labels.key == code) & self.left) if code >= 0 else np.zeros(0, np.int64)
+            if key not in self.keys:
+                continue
+            here = np.flatnonzero((self.labels.key == self.keys[key]) & self.left)
             if len(here):
                 places, valid = self._valid_ids(here, key, digits)
                 places[found >= 0] = _NONE
@@ -103,13 +115,19 @@ class _Taker:
 
 def _normalised(texts: pa.Array, key: str, digits: int) -> pa.Array:
     """As names.normalised_id, which is asked only when one of them is not written the usual way."""
-    usual = pc.and_(
-        pc.match_substring_regex(texts, f"^[0-9a-f]{{{digits}}}$"), pc.match_substring_regex(texts, "[1-9a-f]")
-    )
-    if " " not in key and pc.all(usual).as_py():
+    if " " not in key and _are_ids(texts, digits):
         return texts
     ids = [normalised_id(text, digits=digits, decimal=" " in key) for text in texts.to_pylist()]
     return pa.array(ids, pa.string())
+
+
+def _are_ids(texts: pa.Array, digits: int) -> bool:
+    """Whether all are so many lower-case hex digits, not only zeros. *texts* is no slice."""
+    if not len(texts) or not pc.all(pc.equal(pc.binary_length(texts), digits)).as_py():
+        return False
+    letters = np.frombuffer(texts.buffers()[2], np.uint8, len(texts) * digits)
+    is_zero = letters.reshape(-1, digits) == ord("0")
+    return bool(_IS_HEX[letters].all() and not is_zero.all(axis=1).any())
 
 
 @dataclass(frozen=True)
@@ -138,6 +156,8 @@ class _Entries:
 
 def _objects(entries: _Entries, values: Positions, texts: Texts | None, count: int) -> Column:
     """`{"key":value}` per sample, the value a code of *texts* or a number; each distinct object once."""
+    if not len(entries.places):
+        return Column(np.zeros(count, np.int64), pa.array(["{}"]))
     ends = np.searchsorted(entries.owners, np.arange(count + 1))
     chosen = values[entries.places]
     pairs = mix(entries.key_numbers.astype(np.uint64), chosen)

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from diagnose.pprof.profile import Frame
@@ -42,8 +42,7 @@ _HEX = re.compile(r"[0-9a-fA-F]+")
 _DECIMAL = re.compile(r"[0-9]{1,20}")
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(NamedTuple):
     """Whose code a function is. At most one of `is_std` and `is_own` is true; `is_runtime` implies `is_std`."""
 
     package: str

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 from diagnose.errors import DecodeError
 from diagnose.pprof.arrays import Block, Positions, by_blocks, dense, places_within, slices
 from diagnose.pprof.hashing import Hashes, as_ids, hash_text, mix, placed, sums
-from diagnose.pprof.names import Origin, origin_of
+from diagnose.pprof.names import Origin, is_profiler, origin_of
 from diagnose.pprof.wire import Lines, Texts, Wire
 
 MAX_FRAMES = 32_000_000  # of all stacks together: 200,000 samples of a deep Go program have 11 million
@@ -29,9 +30,14 @@ class Functions:
 
     ids: Hashes
     names: list[str]
+    name_hashes: Hashes
     files: list[str]
     start_lines: Positions
-    origins: list[Origin]
+    packages: list[str]
+    is_std: NDArray[np.bool_]
+    is_runtime: NDArray[np.bool_]
+    is_own: NDArray[np.bool_]
+    is_profiler: NDArray[np.bool_]
     of_line: Positions
 
 
@@ -81,15 +87,28 @@ def read_functions(texts: Texts, lines: Lines) -> Functions:
     of_line, first = dense(lines.name, lines.file, lines.start_line)
     names, files = texts.list(lines.name[first]), texts.list(lines.file[first])
     start_lines = lines.start_line[first]
-    keys = zip(names, files, start_lines.tolist(), strict=True)
+    known = list(map(_known, names, files, start_lines.tolist()))
+    ids, name_hashes, origins, is_profiler = zip(*known, strict=True) if known else ((),) * 4
+    packages, is_std, is_runtime, is_own = zip(*origins, strict=True) if known else ((),) * 4
     return Functions(
-        ids=np.array([hash_text(f"{name}\0{file}\0{start}") for name, file, start in keys], np.uint64),
+        ids=np.array(ids, np.uint64),
         names=names,
+        name_hashes=np.array(name_hashes, np.uint64),
         files=files,
         start_lines=start_lines,
-        origins=[origin_of(name, file) for name, file in zip(names, files, strict=True)],
+        packages=list(packages),
+        is_std=np.array(is_std, np.bool_),
+        is_runtime=np.array(is_runtime, np.bool_),
+        is_own=np.array(is_own, np.bool_),
+        is_profiler=np.array(is_profiler, np.bool_),
         of_line=of_line,
     )
+
+
+@lru_cache(maxsize=65536)
+def _known(name: str, file: str, start_line: int) -> tuple[int, int, Origin, bool]:
+    """(id, hash of the name, origin, whether it belongs to taking a profile) of a function."""
+    return hash_text(f"{name}\0{file}\0{start_line}"), hash_text(name), origin_of(name, file), is_profiler(name)
 
 
 def read_frames(lines: Lines, functions: Functions) -> Frames:

@@ -13,12 +13,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 from ptars import HandlerPool
 
 from diagnose.errors import DecodeError
-from diagnose.pprof.arrays import Positions, dense, numbers_of, positions_of
+from diagnose.pprof.arrays import Positions, dense, is_counted, numbers_of, positions_of
 from diagnose.pprof.profile import ValueType
 from diagnose.pprof.proto import profile_pb2 as pb
 
@@ -39,10 +38,6 @@ class Texts:
         self.codes: Positions = numbers_of(encoded.indices)
         self._texts = encoded.dictionary
 
-    def code_of(self, text: str) -> int:
-        """-1 when the table does not have it."""
-        return int(pc.index(self._texts, text).as_py())
-
     def add(self, texts: Sequence[str]) -> Positions:
         """The codes of further *texts*, which need not be new."""
         first = len(self._texts)
@@ -54,7 +49,7 @@ class Texts:
         return self._texts.take(pa.array(codes, mask=codes < 0))
 
     def list(self, codes: Positions) -> list[str]:
-        return list(self.take(codes).to_pylist())
+        return list(self._texts.take(pa.array(codes)).to_pylist())
 
 
 def _decoded(table: pa.BinaryArray) -> pa.StringArray:
@@ -198,7 +193,7 @@ class _Reader:
         ids = numbers_of(self.entries(table).field("id"))
         if (ids == 0).any():
             raise DecodeError(f"a {table} has the reserved id 0", field=table)
-        if len(dense(ids)[1]) != len(ids):
+        if not is_counted(ids) and len(dense(ids)[1]) != len(ids):
             raise DecodeError(f"two of the {table}s have the same id", field=table)
 
     def _lines(self) -> Lines:
@@ -210,7 +205,9 @@ class _Reader:
         functions = self._places(numbers_of(lines.field("function_id")), "function", "a location names function")
         location = np.repeat(np.arange(len(counts)), np.maximum(counts, 1))
         name, file, start_line, line = self._line_columns(lines, functions, source)
-        name = np.where(name == self.texts.codes[0], self._unsymbolised()[location], name)
+        nameless = name == self.texts.codes[0]
+        if nameless.any():
+            name = np.where(nameless, self._unsymbolised()[location], name)
         last = out_ends[1:] - 1
         inlined = np.ones(len(source), np.bool_)
         inlined[last] = False
@@ -225,6 +222,8 @@ class _Reader:
         of_function = (names, self.codes(table.field("filename")), numbers_of(table.field("start_line")))
         columns = [column[functions] for column in of_function] + [numbers_of(lines.field("line"))]
         nothing = (empty, empty, 0, 0)
+        if len(source) == len(functions):
+            return columns
         return [
             np.where(source < 0, none, np.append(column, none)[source])
             for column, none in zip(columns, nothing, strict=True)
