@@ -30,12 +30,12 @@ class SegmentTable:
     """
     A table whose rows move into segments: from `live_<name>`, seen as `<name>`.
 
-    *time* is the column that queries bound; *order* is how its files are sorted; *row_group* is how many rows are
-    unpacked together.
+    *sorting* is the clause that brings the rows of a file into order, if they do not arrive in it; *time* is the column
+    that queries bound; *row_group* is how many rows are unpacked together.
     """
 
     name: str
-    order: str
+    sorting: str = ""
     time: str | None = None
     row_group: int = 8192
 
@@ -49,17 +49,13 @@ class SegmentTable:
         return QUERIES[self.live]
 
 
-SPAN_FILES = SegmentTable("span", "service_name, start_time", "start_time")
-SAMPLE_FILES = SegmentTable(
-    "sample",
-    "profile_no, stack_no",
-    row_group=65_536,  # merged far more often than searched for a trace
-)
+SPAN_FILES = SegmentTable("span", "ORDER BY service_name, start_time", "start_time")
+SAMPLE_FILES = SegmentTable("sample", row_group=65_536)  # merged far more often than searched for a trace
 TABLES = (
     SPAN_FILES,
-    SegmentTable("metric_point", 'series_id, "time"', '"time"'),
-    SegmentTable("metric_histogram", 'series_id, "time"', '"time"'),
-    SegmentTable("exemplar", 'series_id, "time"', '"time"'),
+    SegmentTable("metric_point", 'ORDER BY series_id, "time"', '"time"'),
+    SegmentTable("metric_histogram", 'ORDER BY series_id, "time"', '"time"'),
+    SegmentTable("exemplar", 'ORDER BY series_id, "time"', '"time"'),
     SAMPLE_FILES,
 )
 

@@ -141,10 +141,10 @@ class Segments:
             change.cursor.execute(QUERIES["remember_traces"], {"now": at})
         name = self._new_name(table, at)
         if table.name == "span":
-            write_live_spans(change.cursor, table.order, self.folder / name, row_group=table.row_group)
+            write_live_spans(change.cursor, table.sorting, self.folder / name, row_group=table.row_group)
             _sync(self.folder / name)
         else:
-            rows = f"SELECT * FROM ({table.live_rows}) ORDER BY {table.order}"  # noqa: S608  our own names
+            rows = f"SELECT * FROM ({table.live_rows}) {table.sorting}"  # noqa: S608  our own names
             _write(change.cursor, table, rows, self.folder / name)
         change.add(table, name, at, at, pinned=False)
         change.cursor.execute(f"DELETE FROM telemetry.{table.live}")  # noqa: S608  our own names
@@ -188,7 +188,7 @@ class Segments:
         table = _table_of(group)
         rows = f"SELECT * FROM {self._files_of(group)}"  # noqa: S608  our own file names
         if sum(each.row_count for each in group) <= SORTED_ROWS:
-            rows += f" ORDER BY {table.order}"
+            rows += f" {table.sorting}"
         with self._merger() as merger:  # nobody waits for the copying: the manifest is changed afterwards
             self._put_in_place(group, merger, rows, pinned=group[0].pinned)
 
@@ -199,7 +199,7 @@ class Segments:
         *condition* is SQL of ours over the tables of the store and a row `old`. The result is how many rows stay: none,
         no file. Raises StoreError.
         """
-        rows = f"SELECT old.* FROM {self._files_of(group)} AS old WHERE ({condition}) ORDER BY {_table_of(group).order}"  # noqa: S608
+        rows = f"SELECT old.* FROM {self._files_of(group)} AS old WHERE ({condition}) {_table_of(group).sorting}"  # noqa: S608
         with self._cursor() as cursor:
             return self._put_in_place(group, cursor, rows, pinned=True)
 

@@ -44,9 +44,9 @@ WITH_DICTIONARY = (
 WITH_STATISTICS = ("trace_id", "service_name", "start_time")  # what files are searched by
 
 
-def write_live_spans(cursor: duckdb.DuckDBPyConnection, order: str, file: Path, *, row_group: int) -> None:
+def write_live_spans(cursor: duckdb.DuckDBPyConnection, sorting: str, file: Path, *, row_group: int) -> None:
     """All rows that *cursor* sees in the live table. Raises OSError when the file cannot be written."""
-    rows = cursor.sql(f"SELECT * FROM live_span ORDER BY {order}").to_arrow_reader(row_group)  # noqa: S608  our own
+    rows = cursor.sql(f"SELECT * FROM live_span {sorting}").to_arrow_reader(row_group)  # noqa: S608  our own
     with pq.ParquetWriter(
         file,
         _as_shown(rows.schema.empty_table()).schema,
