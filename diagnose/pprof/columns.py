@@ -24,10 +24,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from diagnose.pprof.arrays import Positions, dense, first_places
-from diagnose.pprof.hashing import Hashes
+from diagnose.pprof.hashing import Hashes, hash_text
 from diagnose.pprof.hashtable import HashTable
 from diagnose.pprof.kinds import observation_counts
 from diagnose.pprof.labels import SampleLabels, read_labels
+from diagnose.pprof.names import is_profiler, origin_of
 from diagnose.pprof.nodes import Nodes, build_nodes
 from diagnose.pprof.stacks import Frames, Functions, Program, Stacks
 from diagnose.pprof.wire import Wire
@@ -126,41 +127,51 @@ class ProfileColumns:
 
 def columns_of(wire: Wire, program: Program, told: HashTable | None = None) -> ProfileColumns:
     """The tables of one file. Of stacks that are in *told* there is only the id; the others are added to it."""
-    functions, frames, stacks = program.functions, program.frames, program.stacks
+    stacks = program.stacks
     chosen = np.arange(len(stacks.ids)) if told is None else np.flatnonzero(told.find(stacks.ids) == 0)
-    new = stacks if len(chosen) == len(stacks.ids) else stacks.only(chosen)
-    nodes = _nodes(functions, frames, new)
+    new = program if len(chosen) == len(stacks.ids) else program.only(chosen)
+    nodes = _nodes(new)
     if told is not None:
-        told.add(new.ids, np.ones(len(chosen), np.int32))
+        told.add(new.stacks.ids, np.ones(len(chosen), np.int32))
+    origins = _origins(new.functions)
     observations = _observations(wire)
     return ProfileColumns(
-        functions=_function_table(functions),
-        frames=_table([frames.ids, frames.function, frames.line, frames.inlined], FRAMES),
-        nodes=_node_table(nodes, frames),
-        stacks=_among(stacks.ids, chosen, _stack_table(functions, frames, new, nodes)),
+        functions=_function_table(new.functions, origins),
+        frames=_table([new.frames.ids, new.frames.function, new.frames.line, new.frames.inlined], FRAMES),
+        nodes=_node_table(nodes, new.frames),
+        stacks=_among(stacks.ids, chosen, _stack_table(new, origins, nodes)),
         samples=_sample_table(wire, stacks, observations),
         weights=_weight_table(wire, stacks, observations),
     )
 
 
-def _nodes(functions: Functions, frames: Frames, stacks: Stacks) -> Nodes:
+def _nodes(program: Program) -> Nodes:
     """Nodes are told apart by name, not by function."""
-    name_of_function, first = dense(functions.name_hashes)
-    return build_nodes(stacks.frames, stacks.ends, name_of_function[frames.function], functions.name_hashes[first])
+    names = np.array([hash_text(name) for name in program.functions.names], np.uint64)
+    name_of_function, first = dense(names)
+    stacks = program.stacks
+    return build_nodes(stacks.frames, stacks.ends, name_of_function[program.frames.function], names[first])
 
 
-def _function_table(functions: Functions) -> pa.Table:
-    columns = [
-        functions.ids,
-        functions.names,
-        functions.files,
-        functions.start_lines,
-        functions.packages,
-        functions.is_std,
-        functions.is_runtime,
-        functions.is_own,
-    ]
-    return _table(columns, FUNCTIONS)
+@dataclass(frozen=True)
+class _Origins:
+    """Columns of `names.Origin`."""
+
+    package: list[str]
+    is_std: NDArray[np.bool_]
+    is_runtime: NDArray[np.bool_]
+    is_own: NDArray[np.bool_]
+
+
+def _origins(functions: Functions) -> _Origins:
+    origins = list(map(origin_of, functions.names, functions.files))
+    package, *flags = zip(*origins, strict=True) if origins else ((),) * 4
+    return _Origins(list(package), *(np.array(each, np.bool_) for each in flags))
+
+
+def _function_table(functions: Functions, origins: _Origins) -> pa.Table:
+    of_file = [functions.ids, functions.names, functions.files, functions.start_lines]
+    return _table([*of_file, origins.package, origins.is_std, origins.is_runtime, origins.is_own], FUNCTIONS)
 
 
 def _node_table(nodes: Nodes, frames: Frames) -> pa.Table:
@@ -168,17 +179,17 @@ def _node_table(nodes: Nodes, frames: Frames) -> pa.Table:
     return _table([nodes.ids, _or_null(nodes.parents), function, nodes.depths, nodes.outer_most], NODES)
 
 
-def _stack_table(functions: Functions, frames: Frames, stacks: Stacks, nodes: Nodes) -> pa.Table:
-    ends = stacks.ends
-    own = _own_places(functions, frames, stacks)
-    of_profiler = first_places(functions.is_profiler[frames.function], stacks.frames, ends) >= 0
+def _stack_table(program: Program, origins: _Origins, nodes: Nodes) -> pa.Table:
+    function, stacks, ends = program.frames.function, program.stacks, program.stacks.ends
+    is_profiling = np.array([is_profiler(name) for name in program.functions.names], np.bool_)
+    own = _own_places(origins.is_own[function], origins.is_runtime[function], stacks)
     is_empty = ends[1:] == ends[:-1]
     offsets = pa.array(ends, pa.int32())
     columns = [
         stacks.ids,
         _or_null(_taken(nodes.flat, np.where(is_empty, -1, ends[1:] - 1))),
-        _or_null(_taken(frames.function, _taken(stacks.frames, own))),
-        of_profiler,
+        _or_null(_taken(function, _taken(stacks.frames, own))),
+        first_places(is_profiling[function], stacks.frames, ends) >= 0,
         pa.ListArray.from_arrays(offsets, pa.array(nodes.flat)),
         pa.ListArray.from_arrays(offsets, pa.array(stacks.frames)),
     ]
@@ -194,10 +205,10 @@ def _among(ids: Hashes, chosen: Positions, rows: pa.Table) -> pa.Table:
     return rows.take(pa.array(places, mask=places < 0)).set_column(0, rows.schema.field(0), pa.array(ids))
 
 
-def _own_places(functions: Functions, frames: Frames, stacks: Stacks) -> Positions:
-    """As `names.own_frame`: where the frame to name to a human stands; -1 in an empty stack."""
-    own = first_places(functions.is_own[frames.function], stacks.frames, stacks.ends)
-    outside = first_places(~functions.is_runtime[frames.function], stacks.frames, stacks.ends)
+def _own_places(is_own: NDArray[np.bool_], is_runtime: NDArray[np.bool_], stacks: Stacks) -> Positions:
+    """As `names.own_frame`, by frame: where the one to name to a human stands; -1 in an empty stack."""
+    own = first_places(is_own, stacks.frames, stacks.ends)
+    outside = first_places(~is_runtime, stacks.frames, stacks.ends)
     leaf = np.where(stacks.ends[1:] > stacks.ends[:-1], stacks.ends[:-1], -1)
     return np.where(own >= 0, own, np.where(outside >= 0, outside, leaf))
 

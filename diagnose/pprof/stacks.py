@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +18,6 @@ from numpy.typing import NDArray
 from diagnose.errors import DecodeError
 from diagnose.pprof.arrays import Block, Positions, by_blocks, dense, places_within, slices
 from diagnose.pprof.hashing import Hashes, as_ids, hash_text, mix, placed, sums
-from diagnose.pprof.names import Origin, is_profiler, origin_of
 from diagnose.pprof.wire import Lines, Texts, Wire
 
 MAX_FRAMES = 32_000_000  # of all stacks together: 200,000 samples of a deep Go program have 11 million
@@ -30,15 +30,15 @@ class Functions:
 
     ids: Hashes
     names: list[str]
-    name_hashes: Hashes
     files: list[str]
     start_lines: Positions
-    packages: list[str]
-    is_std: NDArray[np.bool_]
-    is_runtime: NDArray[np.bool_]
-    is_own: NDArray[np.bool_]
-    is_profiler: NDArray[np.bool_]
     of_line: Positions
+
+    def only(self, chosen: Positions) -> Functions:
+        """These, without the lines."""
+        places = chosen.tolist()
+        names, files = ([texts[place] for place in places] for texts in (self.names, self.files))
+        return Functions(self.ids[chosen], names, files, self.start_lines[chosen], self.of_line[:0])
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,6 @@ class Stacks:
     ends: Positions
     of_sample: Positions
 
-    def only(self, chosen: Positions) -> Stacks:
-        """These, without samples."""
-        places, ends = slices(self.ends, chosen)
-        return Stacks(self.ids[chosen], self.frames[places], ends, self.of_sample[:0])
-
 
 @dataclass(frozen=True)
 class Program:
@@ -74,6 +69,29 @@ class Program:
     functions: Functions
     frames: Frames
     stacks: Stacks
+
+    def only(self, chosen: Positions) -> Program:
+        """These stacks and what they are made of, without the lines and samples."""
+        places, ends = slices(self.stacks.ends, chosen)
+        number_of_frame, used = _used(self.stacks.frames[places], len(self.frames.ids))
+        number_of_function, functions = _used(self.frames.function[used], len(self.functions.ids))
+        frames = Frames(
+            self.frames.ids[used],
+            number_of_function[self.frames.function[used]],
+            self.frames.line[used],
+            self.frames.inlined[used],
+            self.frames.of_line[:0],
+        )
+        flat = number_of_frame[self.stacks.frames[places]].astype(np.int32)
+        stacks = Stacks(self.stacks.ids[chosen], flat, ends, self.stacks.of_sample[:0])
+        return Program(self.functions.only(functions), frames, stacks)
+
+
+def _used(positions: NDArray[Any], count: int) -> tuple[Positions, Positions]:
+    """(a new number for each of *count* things, right for those at *positions*; these, each once and in order)."""
+    is_used = np.zeros(count, np.bool_)
+    is_used[positions] = True
+    return np.cumsum(is_used) - 1, np.flatnonzero(is_used)
 
 
 def read_program(wire: Wire) -> Program:
@@ -87,28 +105,13 @@ def read_functions(texts: Texts, lines: Lines) -> Functions:
     of_line, first = dense(lines.name, lines.file, lines.start_line)
     names, files = texts.list(lines.name[first]), texts.list(lines.file[first])
     start_lines = lines.start_line[first]
-    known = list(map(_known, names, files, start_lines.tolist()))
-    ids, name_hashes, origins, is_profiler = zip(*known, strict=True) if known else ((),) * 4
-    packages, is_std, is_runtime, is_own = zip(*origins, strict=True) if known else ((),) * 4
-    return Functions(
-        ids=np.array(ids, np.uint64),
-        names=names,
-        name_hashes=np.array(name_hashes, np.uint64),
-        files=files,
-        start_lines=start_lines,
-        packages=list(packages),
-        is_std=np.array(is_std, np.bool_),
-        is_runtime=np.array(is_runtime, np.bool_),
-        is_own=np.array(is_own, np.bool_),
-        is_profiler=np.array(is_profiler, np.bool_),
-        of_line=of_line,
-    )
+    ids = np.array(list(map(_function_id, names, files, start_lines.tolist())), np.uint64)
+    return Functions(ids, names, files, start_lines, of_line)
 
 
 @lru_cache(maxsize=65536)
-def _known(name: str, file: str, start_line: int) -> tuple[int, int, Origin, bool]:
-    """(id, hash of the name, origin, whether it belongs to taking a profile) of a function."""
-    return hash_text(f"{name}\0{file}\0{start_line}"), hash_text(name), origin_of(name, file), is_profiler(name)
+def _function_id(name: str, file: str, start_line: int) -> int:
+    return hash_text(f"{name}\0{file}\0{start_line}")
 
 
 def read_frames(lines: Lines, functions: Functions) -> Frames:
