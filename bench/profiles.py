@@ -269,10 +269,9 @@ def _disk(data: Path) -> tuple[int, int]:
     """
     databases = sum(file.stat().st_size for file in data.glob("*.duckdb*"))
     with duckdb.connect(str(data / "telemetry.duckdb"), read_only=True) as connection:
-        [(bodies,)] = connection.execute("SELECT sum(bytes) FROM profile").fetchall()
         [(segments,)] = connection.execute("SELECT coalesce(sum(bytes), 0) FROM segment").fetchall()
         [(free,)] = connection.execute("SELECT block_size * free_blocks FROM pragma_database_size()").fetchall()
-    return databases + int(segments) - int(bodies) - int(free), int(free)
+    return databases + int(segments) - int(free), int(free)
 
 
 def hostile(count: int) -> dict[str, Any]:

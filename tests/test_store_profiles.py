@@ -1,18 +1,24 @@
 from __future__ import annotations
 
 import gzip
+import os
+import shutil
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
-from diagnose.errors import NotFound, StacksUnknown
+from diagnose.config import Settings
+from diagnose.errors import NotFound, StacksUnknown, StoreBusy
 from diagnose.model import from_unix_ns
 from diagnose.pprof.codec import decode, encode
 from diagnose.pprof.kinds import guess_kind
 from diagnose.pprof.pool import ParserPool
 from diagnose.pprof.profile import Profile, Sample
 from diagnose.pprof.wall import combine
+from diagnose.store.bodies import save_body
 from diagnose.store.db import Store
 from diagnose.store.profiles import (
     StoredProfile,
@@ -23,6 +29,7 @@ from diagnose.store.profiles import (
     read_and_import,
     save_profile,
 )
+from diagnose.store.retention import Retention
 from diagnose.store.segments import Segments
 from tests.pprof.small import CPU, RECORDED, cpu_profile, frames_of, goroutines
 
@@ -125,22 +132,29 @@ CREATE TABLE as_maps AS SELECT * REPLACE (
 DROP TABLE live_sample;
 ALTER TABLE as_maps RENAME TO live_sample;
 DROP TABLE weight;
+ALTER TABLE profile ADD COLUMN body BLOB;
+UPDATE profile SET body = (SELECT content FROM read_blob($files) WHERE contains(filename, profile.sha256));
 DELETE FROM schema_version WHERE version > 3;
 """
 
 
-def test_a_store_without_weights_gets_them_from_its_segments_wherever_they_are_now(tmp_path):
+def test_data_of_version_3_becomes_what_it_is_now_wherever_it_is(tmp_path):
+    """Without weights, labels in maps, bodies in the table, and the paths of the segments as they were."""
     with Store.open(tmp_path / "data") as store:
-        save(store, decode(CPU_FILE.read_bytes()), CPU_FILE.read_bytes())
+        stored = save(store, decode(CPU_FILE.read_bytes()), CPU_FILE.read_bytes())
         Segments(store).move()
         save(store, labelled(1))
         cursor = store.cursor()
-        cursor.execute(BACK_TO_VERSION_3)
+        files = [str(file) for file in (tmp_path / "data" / "profiles").glob("*/*")]
+        for statement in BACK_TO_VERSION_3.split(";\n"):
+            cursor.execute(statement, {"files": files} if "$files" in statement else None)
         cursor.close()
+    shutil.rmtree(tmp_path / "data" / "profiles")
     (tmp_path / "data").rename(tmp_path / "moved")
     with Store.open(tmp_path / "moved") as store:
         assert_added_up(store)
         assert 2 == store.row("SELECT count(DISTINCT weight_no // 64) AS profiles FROM weight")["profiles"]
+        assert CPU_FILE.read_bytes() == profile_body(store, stored.profile_id)
         assert [LABELS] == [row["labels"] for row in store.rows("SELECT labels FROM sample WHERE profile_no = 2")]
 
 
@@ -167,6 +181,51 @@ def test_the_body_is_kept_as_it_came_or_gzipped(store):
     ids = [save(store, decode(body), body).profile_id for body in (gzipped, plain)]
 
     assert (gzipped, plain) == (profile_body(store, ids[0]), gzip.decompress(profile_body(store, ids[1])))
+
+
+def test_the_same_bytes_are_one_file_whoever_sent_them(store):
+    profile = cpu_profile({"main.main": 3})
+    ids = [save(store, profile, instance=name).profile_id for name in ("checkout-1", "checkout-2")]
+
+    assert [encode(profile)] * 2 == [profile_body(store, each) for each in ids]
+    assert 1 == len(files_of(store))
+
+
+def files_of(store: Store) -> list[Path]:
+    return [file for file in (store.path / "profiles").rglob("*") if file.is_file()]
+
+
+def test_a_profile_whose_file_cannot_be_written_is_not_stored_and_may_be_sent_again(store):
+    (store.path / "profiles").write_text("no folder")
+    with pytest.raises(StoreBusy, match="cannot be written"):
+        save(store, cpu_profile({"main.main": 3}))
+
+    assert {0} == set(counts(store).values())
+
+    (store.path / "profiles").unlink()
+    assert not save(store, cpu_profile({"main.main": 3})).duplicate
+
+
+def test_a_file_that_is_gone_is_not_found(store):
+    stored = save(store, cpu_profile({"main.main": 3}))
+    files_of(store)[0].unlink()
+    with pytest.raises(NotFound, match="No such file"):
+        profile_body(store, stored.profile_id)
+
+
+def test_files_that_no_profile_names_go_when_they_are_old(store):
+    """What a crash left between the file and its row; one that is found there again is as good as new."""
+    named, found_again = cpu_profile({"main.named": 1}), cpu_profile({"main.again": 1})
+    save(store, named)
+    for body in (b"left", encode(found_again)):
+        save_body(store.path, sha256(body).hexdigest(), body)
+    for file in files_of(store):
+        os.utime(file, (0, 0))
+    save_body(store.path, sha256(b"young").hexdigest(), b"young")
+    save(store, found_again)
+    Retention(store, Segments(store), Settings().store.retention).run()
+
+    assert {encode(named), encode(found_again), b"young"} == {file.read_bytes() for file in files_of(store)}
 
 
 def test_goroutines_that_have_not_run_yet_are_kept(store):

@@ -19,6 +19,7 @@ import duckdb
 
 from diagnose.errors import NotFound, StoreError
 from diagnose.redact import KEEP_ALL
+from diagnose.store.bodies import move_bodies_into_files
 from diagnose.store.failures import is_cut_off, is_invalid
 from diagnose.store.instance import Instance
 from diagnose.store.known import KnownIds
@@ -162,6 +163,8 @@ def _migrate(instance: duckdb.DuckDBPyConnection, path: Path, name: str, *, read
     if name == "telemetry" and version == 3:
         show_samples_of_version_3(cursor, path / FOLDER)
     for number, script in enumerate(known[version:], start=version + 1):
+        if name == "telemetry" and number == 6:
+            move_bodies_into_files(cursor, path)
         cursor.execute("BEGIN TRANSACTION")
         cursor.execute(script)
         cursor.execute("INSERT INTO schema_version VALUES (?, now())", [number])

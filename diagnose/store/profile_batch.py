@@ -53,7 +53,7 @@ class NewProfile:
 
     @property
     def size_bytes(self) -> int:
-        return len(self.row["body"]) + self.columns.nbytes
+        return self.columns.nbytes
 
 
 class ProfileTables:

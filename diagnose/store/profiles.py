@@ -18,6 +18,7 @@ from diagnose.pprof.parse import Parsed, lay_out, parse
 from diagnose.pprof.pool import ParserPool
 from diagnose.pprof.profile import Profile
 from diagnose.pprof.redaction import redacted
+from diagnose.store.bodies import read_body, save_body
 from diagnose.store.db import Store
 from diagnose.store.profile_batch import NewProfile, StoredProfile
 from diagnose.store.queries import load_queries
@@ -54,6 +55,8 @@ def save_profile(
         body = redacted(body, store.redactor)
         parsed = parse(body)
     gzipped = body if body.startswith(GZIP_MAGIC) else gzip.compress(body, mtime=0)
+    digest = sha256(body).hexdigest()
+    save_body(store.path, digest, gzipped)
     row = {
         "service_name": service,
         "service_instance_id": instance,
@@ -61,8 +64,7 @@ def save_profile(
         "basis": basis,
         "capture_id": capture_id,
         "labels": as_map(store.redactor.labels(labels or {})),
-        "sha256": sha256(body).hexdigest(),
-        "body": gzipped,
+        "sha256": digest,
         "bytes": len(gzipped),
         "sample_count": parsed.columns.samples.num_rows,
         **_head(parsed),
@@ -114,10 +116,10 @@ def _head(parsed: Parsed) -> dict[str, Any]:
 
 def profile_body(store: Store, profile_id: str) -> bytes:
     """The gzipped pprof file. Raises NotFound."""
-    found = store.rows(QUERIES["profile_body"], {"profile_id": profile_id})
+    found = store.rows(QUERIES["hash_of_profile"], {"profile_id": profile_id})
     if not found:
         raise NotFound(f"no profile {profile_id!r}")
-    return bytes(found[0]["body"])
+    return read_body(store.path, found[0]["sha256"])
 
 
 def get_profile(store: Store, profile_id: str) -> dict[str, Any]:

@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import shutil
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -22,6 +24,7 @@ from diagnose.model import utc_now
 from diagnose.periodic import Periodic
 from diagnose.store.artefacts import forget_artefacts
 from diagnose.store.baselines import KEPT_SAMPLES, expired_baselines
+from diagnose.store.bodies import remove_bodies
 from diagnose.store.db import Store
 from diagnose.store.manifest import TABLES, Segment
 from diagnose.store.queries import load_queries
@@ -31,6 +34,7 @@ from diagnose.telemetry import get_logger
 log = get_logger(__name__)
 QUERIES = load_queries("retention")
 EVERY_S = 600.0
+YOUNG_S = 3600.0  # a file of a profile that no row names may be about to be named
 MIN_FREE_BYTES = 512 * MIB  # below this the oldest telemetry goes, whatever its age
 
 
@@ -80,6 +84,7 @@ class Retention:
             self._forget_traces(now)
             self._remove_old_baselines(now)
             profiles = self._remove_profiles(now) if any(each.table == "sample" for each in gone) else 0
+            remove_bodies(self._store.path, time.time() - YOUNG_S, lambda: set(self._column("all_bodies", "sha256")))
             removed = Removed(len(gone), rows, profiles, len(incidents), self.used_bytes())
             log.info("retention", files=removed.files, pinned_rows=removed.pinned_rows, bytes=removed.bytes)
             return removed
@@ -87,9 +92,8 @@ class Retention:
     def used_bytes(self) -> int:
         """What the data directory takes, without files that are about to be removed."""
         path = self._store.path
-        beside = [*path.glob("*.duckdb*"), *path.glob("artefacts/*"), *path.glob("spool/*")]
-        sizes = [file.stat().st_size for file in beside if file.exists()]
-        return sum(sizes) + sum(each.bytes for each in self._segments.all())
+        beside = [*path.glob("*.duckdb*"), *path.glob("artefacts/*"), *path.glob("spool/*"), *path.glob("profiles/*/*")]
+        return sum(map(_size, beside)) + sum(each.bytes for each in self._segments.all())
 
     # --- telemetry ----------------------------------------------------------------------------------------------------
 
@@ -194,3 +198,10 @@ class Retention:
     def stop(self) -> None:
         """Waits for a run. Calling it twice, or without `start`, is harmless."""
         self._thread.stop()
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:  # it got its name, or went, just now
+        return 0

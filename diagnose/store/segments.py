@@ -12,7 +12,6 @@ because a query that began before still opens them, and for as long as a snapsho
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 import time
@@ -28,6 +27,7 @@ import duckdb
 from diagnose.errors import StoreError
 from diagnose.model import utc_now
 from diagnose.periodic import Periodic
+from diagnose.store import durable
 from diagnose.store.db import Store
 from diagnose.store.manifest import (
     FOLDER,
@@ -142,7 +142,7 @@ class Segments:
         name = self._new_name(table, at)
         if table.name == "span":
             write_live_spans(change.cursor, table.sorting, self.folder / name, row_group=table.row_group)
-            _sync(self.folder / name)
+            durable.sync(self.folder / name)
         else:
             rows = f"SELECT * FROM ({table.live_rows}) {table.sorting}"  # noqa: S608  our own names
             _write(change.cursor, table, rows, self.folder / name)
@@ -421,14 +421,4 @@ def _table_of(group: Sequence[Segment]) -> SegmentTable:
 def _write(cursor: duckdb.DuckDBPyConnection, table: SegmentTable, rows: str, file: Path) -> None:
     form = PARQUET.format(rows=table.row_group, distinct=table.row_group // 2)
     cursor.execute(f"COPY ({rows}) TO {quoted(str(file))} ({form})")
-    _sync(file)
-
-
-def _sync(file: Path) -> None:
-    """To the disk: the rows leave the database with the next commit, so the file must outlive a power cut."""
-    for path in (file, file.parent):
-        handle = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    durable.sync(file)

@@ -37,7 +37,7 @@ SELECT profile.profile_id, any_value(profile.service_instance_id) AS instance, a
     any_value(profile.basis) AS basis, any_value(profile.started_at) AS started_at,
     any_value(profile.duration_ns) AS duration_ns, any_value(profile.build_id) AS build_id,
     any_value(profile.value_types[profile.default_value]."type") AS value_type,
-    any_value(profile.value_types[profile.default_value].unit) AS unit, any_value(octet_length(profile.body)) AS bytes,
+    any_value(profile.value_types[profile.default_value].unit) AS unit, any_value(profile.bytes) AS bytes,
     coalesce(sum(sample."values"[profile.default_value]), 0)::BIGINT AS total,
     coalesce(round(sum(sample.observations[profile.default_value])), 0)::BIGINT AS samples,
     coalesce(sum(sample."values"[profile.default_value]) FILTER (sample.trace_id IS NOT NULL), 0)::BIGINT AS labelled

@@ -5,8 +5,8 @@ SELECT profile_id, sha256, service_name, service_instance_id, basis FROM profile
 -- name: last_profile
 SELECT coalesce(max(profile_no), 0) FROM profile
 
--- name: profile_body
-SELECT body FROM profile WHERE profile_id = $profile_id
+-- name: hash_of_profile
+SELECT sha256 FROM profile WHERE profile_id = $profile_id
 
 -- name: get_profile
 SELECT * FROM profiles WHERE profile_id = $profile_id

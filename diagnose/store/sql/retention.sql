@@ -87,3 +87,6 @@ ORDER BY table_name
 
 -- name: all_profiles
 SELECT profile_id FROM telemetry.profile
+
+-- name: all_bodies
+SELECT sha256 FROM telemetry.profile
