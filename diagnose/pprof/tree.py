@@ -56,13 +56,15 @@ class Tree:
 
     def self_check(self) -> None:
         """Raise AssertionError unless every total is the node's own value plus its children's totals, in both pairs."""
-        own = [(node.self_value, node.base_self) for node in self.nodes]
-        totals = _add_up([node.parent for node in self.nodes], own)
+        parents = [node.parent for node in self.nodes]
+        totals = _added_up(parents, [node.self_value for node in self.nodes])
+        base_totals = _added_up(parents, [node.base_self for node in self.nodes])
         for at, node in enumerate(self.nodes):
             if node.parent >= at or (node.parent < 0) != (at == 0):
                 raise AssertionError(f"node {at} ({node.function}) has parent {node.parent}")
-            if [node.total, node.base_total] != totals[at]:
-                raise AssertionError(f"{node.function}: {node.total} {node.base_total} is not the sum {totals[at]}")
+            if (node.total, node.base_total) != (totals[at], base_totals[at]):
+                sums = f"{totals[at]} {base_totals[at]}"
+                raise AssertionError(f"{node.function}: {node.total} {node.base_total} is not the sum {sums}")
 
     def dump(self, unit: int = 1) -> str:
         """
@@ -98,39 +100,38 @@ class _Builder:
     """Adds paths of (function, file) to a tree; the same name below the same parent is one node."""
 
     def __init__(self) -> None:
-        self.rows: list[tuple[str, str, int]] = [(ROOT, "", -1)]
-        self.own: list[list[int]] = [[0, 0]]
+        self.functions, self.files, self.parents = [ROOT], [""], [-1]
+        self.own, self.base = [0], [0]
         self.known: dict[tuple[int, str], int] = {}
 
     def child(self, parent: int, function: str, file: str) -> int:
         key = (parent, function)
         at = self.known.get(key)
         if at is None:
-            at = self.known[key] = len(self.rows)
-            self.rows.append((function, file, parent))
-            self.own.append([0, 0])
+            at = self.known[key] = len(self.parents)
+            self.functions.append(function)
+            self.files.append(file)
+            self.parents.append(parent)
+            self.own.append(0)
+            self.base.append(0)
         return at
 
     def add(self, at: int, value: int, base: int) -> None:
-        self.own[at][0] += value
-        self.own[at][1] += base
+        self.own[at] += value
+        self.base[at] += base
 
     def tree(self, value_type: ValueType, *, compared: bool) -> Tree:
-        totals = _add_up([row[2] for row in self.rows], self.own)
-        nodes = [
-            Node(function, file, parent, now, own, base, base_own)
-            for (function, file, parent), (own, base_own), (now, base) in zip(self.rows, self.own, totals, strict=True)
-        ]
-        return Tree(value_type, tuple(nodes), compared)
+        totals, base_totals = _added_up(self.parents, self.own), _added_up(self.parents, self.base)
+        rows = zip(self.functions, self.files, self.parents, totals, self.own, base_totals, self.base, strict=True)
+        return Tree(value_type, tuple(map(Node._make, rows)), compared)
 
 
-def _add_up(parents: Sequence[int], own: Iterable[Sequence[int]]) -> list[list[int]]:
-    """[total, base total] of every node from the values of its own; parents stand before their children."""
-    totals = [list(values) for values in own]
-    for at in range(len(totals) - 1, 0, -1):
-        above, below = totals[parents[at]], totals[at]
-        above[0] += below[0]
-        above[1] += below[1]
+def _added_up(parents: Sequence[int], own: Sequence[int]) -> list[int]:
+    """The total of every node from the values of its own; parents stand before their children."""
+    totals = list(own)
+    if any(own):
+        for at in range(len(totals) - 1, 0, -1):
+            totals[parents[at]] += totals[at]
     return totals
 
 
@@ -185,12 +186,12 @@ def set_profiler_apart(tree: Tree) -> Tree:
 def diff_trees(base: Tree, new: Tree) -> Tree:
     """One tree with the values of *new* and, as base values, those of *base*; paths of either are in it."""
     builder = _Builder()
-    for tree, side in ((new, 0), (base, 1)):
+    for tree, values in ((new, builder.own), (base, builder.base)):
         where = [0] * len(tree.nodes)
         for at, node in enumerate(tree.nodes):
             if at:
                 where[at] = builder.child(where[node.parent], node.function, node.file)
-            builder.own[where[at]][side] += node.self_value
+            values[where[at]] += node.self_value
     return builder.tree(new.value_type, compared=True)
 
 

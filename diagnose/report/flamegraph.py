@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 from collections.abc import Collection, Iterable, Mapping
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,7 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from diagnose.pprof.diff import diff
+from diagnose.pprof.garbage import collector_paused
 from diagnose.pprof.names import origin_of
 from diagnose.pprof.profile import Profile, ValueType
 from diagnose.pprof.tree import (
@@ -95,11 +97,11 @@ def flame_data_from_nodes(
     *notable* names the functions that changed significantly; None colours every visible change. *smallest_share* is 0
     when the query left the small ones out.
     """
-    rows = _parents_first(list(nodes))
-    tree = set_profiler_apart(
-        tree_of(value_type, _own_values(rows), compared=any(r.base_total is not None for r in rows))
-    )
-    return _data(tree, notable, smallest_share)
+    with collector_paused():
+        rows = _parents_first(list(nodes))
+        compared = any(row.base_total is not None for row in rows)
+        tree = set_profiler_apart(tree_of(value_type, _own_values(rows), compared=compared))
+        return _data(tree, notable, smallest_share)
 
 
 def _tree(profile: Profile | Tree, value_type: str | None) -> Tree:
@@ -143,28 +145,19 @@ def _data(tree: Tree, notable: Collection[str] | None, smallest_share: float) ->
     itself = next((node for node in tree.nodes if node.function == PROFILER and node.parent == 0), None)
     if smallest_share:
         tree = drop_small(tree, smallest_share)
-    strings: dict[str, int] = {"": 0}
-    rows = [
-        (
-            parent,
-            strings.setdefault(node.function, len(strings)),
-            strings.setdefault(node.file, len(strings)),
-            _kind(node),
-            node.total,
-            node.self_value,
-            node.base_total,
-            node.base_self,
-        )
-        for parent, node in _depth_first(tree)
-    ]
+    parents, nodes = zip(*_depth_first(tree), strict=True)
+    functions, files, _, *values = zip(*nodes, strict=True)
+    texts = dict.fromkeys(chain(("",), chain.from_iterable(zip(functions, files, strict=True))))
+    strings = {text: number for number, text in enumerate(texts)}
+    names = ([strings[text] for text in each] for each in (functions, files))
     shown = COLUMNS if tree.compared else COLUMNS[:-2]
-    columns = {name: list(column) for name, column in zip(shown, zip(*rows, strict=True), strict=False)}
+    columns = (parents, *names, map(_kind, functions, files), *values)
     data: dict[str, Any] = {
         "type": tree.value_type.type,
         "unit": tree.value_type.unit,
         "total": tree.total - (itself.total if itself else 0),
         "strings": list(strings),
-        "nodes": columns,
+        "nodes": {name: list(column) for name, column in zip(shown, columns, strict=False)},
     }
     if tree.compared:
         data["base_total"] = tree.base_total - (itself.base_total if itself else 0)
@@ -172,12 +165,10 @@ def _data(tree: Tree, notable: Collection[str] | None, smallest_share: float) ->
     return data
 
 
-def _kind(node: Node) -> int:
-    return APART[node.function] if node.function in APART else _kind_of(node.function, node.file)
-
-
 @lru_cache(maxsize=65_536)
-def _kind_of(function: str, file: str) -> int:
+def _kind(function: str, file: str) -> int:
+    if function in APART:
+        return APART[function]
     origin = origin_of(function, file)
     kind = "own" if origin.is_own else "runtime" if origin.is_runtime else "std" if origin.is_std else "other"
     return KINDS.index(kind)
@@ -186,13 +177,14 @@ def _kind_of(function: str, file: str) -> int:
 def _depth_first(tree: Tree) -> Iterable[tuple[int, Node]]:
     """(position of the parent in this order, node), largest first; the profiler's own and the small ones come last."""
     children = tree.children()
+    last = {at for at, node in enumerate(tree.nodes) if node.function in LAST}
     waiting = [(-1, 0)]
     count = 0
     while waiting:
         parent, at = waiting.pop()
         yield parent, tree.nodes[at]
         below = children[at]
-        if len(below) > 1:
+        if not last.isdisjoint(below):
             below = sorted(below, key=lambda child: LAST.get(tree.nodes[child].function, 0))
         waiting += [(count, child) for child in reversed(below)]
         count += 1
