@@ -1,8 +1,8 @@
 """
 Profiles that wait for the writer at the same time go in together: one look at the dictionaries, one insert per table.
 
-Whether a profile is stored is asked of the database each time, so that the writer may roll a batch back and store each
-profile by itself.
+Whether a profile is stored is asked of the database, so that the writer may roll a batch back and store each profile by
+itself; only of those whose hash was never seen it is known without asking.
 """
 
 from __future__ import annotations
@@ -61,10 +61,11 @@ class ProfileTables:
 
     def __init__(self) -> None:
         self._dictionaries = Dictionaries()
+        self._seen: set[str] | None = None  # the hashes of all that is stored, and maybe of more
 
     def add(self, cursor: duckdb.DuckDBPyConnection, profiles: Sequence[NewProfile]) -> list[StoredProfile]:
         """One answer for each; of several equal ones the first is stored. For `Writer.run_together`."""
-        ids, last_number = _stored(cursor, profiles)
+        ids = self._stored(cursor, profiles)
         new: dict[Identity, NewProfile] = {}
         for profile in profiles:
             if profile.identity not in ids:
@@ -72,13 +73,22 @@ class ProfileTables:
         for identity, profile in new.items():
             ids[identity] = _free_id(profile, set(ids.values()))
         if new:
-            self._insert(cursor, list(new.values()), [ids[identity] for identity in new], first=last_number + 1)
+            self._insert(cursor, list(new.values()), [ids[identity] for identity in new])
         return [StoredProfile(ids[each.identity], duplicate=new.get(each.identity) is not each) for each in profiles]
 
-    def _insert(
-        self, cursor: duckdb.DuckDBPyConnection, profiles: Sequence[NewProfile], ids: Sequence[str], *, first: int
-    ) -> None:
-        numbers = range(first, first + len(profiles))
+    def _stored(self, cursor: duckdb.DuckDBPyConnection, profiles: Iterable[NewProfile]) -> dict[Identity, str]:
+        """The ids of stored profiles with the content of any of these, by identity."""
+        if self._seen is None:
+            self._seen = {sha256 for (sha256,) in cursor.execute(QUERIES["hashes"]).fetchall()}
+        hashes = {profile.row["sha256"] for profile in profiles}
+        asked = sorted(hashes & self._seen)
+        self._seen |= hashes
+        found = cursor.execute(QUERIES["stored"], {"hashes": asked}).fetchall() if asked else ()
+        return {tuple(identity): profile_id for profile_id, *identity in found}
+
+    def _insert(self, cursor: duckdb.DuckDBPyConnection, profiles: Sequence[NewProfile], ids: Sequence[str]) -> None:
+        [(last,)] = cursor.execute(QUERIES["last_profile"]).fetchall()
+        numbers = range(last + 1, last + 1 + len(profiles))
         rows = [
             {**profile.row, "profile_no": number, "profile_id": profile_id}
             for profile, number, profile_id in zip(profiles, numbers, ids, strict=True)
@@ -89,14 +99,6 @@ class ProfileTables:
         together = list(zip(profiles, numbers, stacks, strict=True))
         append(cursor, "live_sample", pa.concat_tables(_sample_rows(*each) for each in together))
         append(cursor, "weight", pa.concat_tables(_weight_rows(*each) for each in together))
-
-
-def _stored(cursor: duckdb.DuckDBPyConnection, profiles: Iterable[NewProfile]) -> tuple[dict[Identity, str], int]:
-    """(the ids of stored profiles with the content of any of these, by identity; the last profile number)."""
-    hashes = [profile.row["sha256"] for profile in profiles]
-    found = cursor.execute(QUERIES["stored"], {"hashes": hashes}).fetchall()
-    [(last_number,)] = cursor.execute(QUERIES["last_profile"]).fetchall()
-    return {tuple(identity): profile_id for profile_id, *identity in found}, last_number
 
 
 def _free_id(profile: NewProfile, taken: set[str]) -> str:

@@ -2,6 +2,9 @@
 -- Profiles whose file has one of these hashes, with what else tells them apart.
 SELECT profile_id, sha256, service_name, service_instance_id, basis FROM profile WHERE list_contains($hashes, sha256)
 
+-- name: hashes
+SELECT DISTINCT sha256 FROM profile
+
 -- name: last_profile
 SELECT coalesce(max(profile_no), 0) FROM profile
 
