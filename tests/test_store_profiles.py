@@ -98,7 +98,10 @@ def test_a_job_that_is_rolled_back_leaves_no_numbers_behind(store):
     assert {"function": 2, "frame": 2, "node": 2, "stack": 1, "sample": 1, "profile": 1} == counts(store)
 
 
-WEIGHTS = "SELECT weight_no, stack_no, value, observations FROM weight ORDER BY ALL"
+WEIGHTS = """
+SELECT weight_no, stack_no, value * coalesce(weight_units[weight_no % 64 + 1], 1) AS value, observations
+FROM weight JOIN profile ON profile_no = weight_no // 64 ORDER BY ALL
+"""
 ADDED_UP = """
 SELECT weight_no(profile_no, place) AS weight_no, stack_no, sum(value) AS value, sum(observations) AS observations
 FROM (
@@ -132,6 +135,7 @@ CREATE TABLE as_maps AS SELECT * REPLACE (
 DROP TABLE live_sample;
 ALTER TABLE as_maps RENAME TO live_sample;
 DROP TABLE weight;
+ALTER TABLE profile DROP COLUMN weight_units;
 ALTER TABLE profile ADD COLUMN body BLOB;
 UPDATE profile SET body = (SELECT content FROM read_blob($files) WHERE contains(filename, profile.sha256));
 DELETE FROM schema_version WHERE version > 3;

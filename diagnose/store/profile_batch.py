@@ -127,10 +127,12 @@ def _weight_rows(profile: NewProfile, profile_no: int, stacks: pa.Array) -> pa.T
     stack_no = stacks.to_numpy()[stack]
     order = np.lexsort((stack_no, place))
     weight_no = WEIGHTS_OF_A_PROFILE * profile_no + place[order]
-    columns = [
-        weight_no,
-        stack_no[order],
-        weights["value"].to_numpy()[order],
-        weights["observations"].to_numpy()[order],
-    ]
-    return pa.table(columns, WEIGHTS)
+    values = weights["value"].to_numpy()[order] // np.array(profile.row["weight_units"])[place[order]]
+    observations = weights["observations"].to_numpy()[order]
+    return pa.table([weight_no, stack_no[order], values, observations], WEIGHTS)
+
+
+def weight_units(weights: pa.Table, width: int) -> list[int]:
+    """For each of *width* value types what all its values are multiples of: of a CPU profile the period."""
+    places, values = weights["place"].to_numpy(), weights["value"].to_numpy()
+    return [max(1, int(np.gcd.reduce(values[places == place]))) for place in range(width)]

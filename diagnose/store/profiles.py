@@ -20,7 +20,7 @@ from diagnose.pprof.profile import Profile
 from diagnose.pprof.redaction import redacted
 from diagnose.store.bodies import read_body, save_body
 from diagnose.store.db import Store
-from diagnose.store.profile_batch import NewProfile, StoredProfile
+from diagnose.store.profile_batch import NewProfile, StoredProfile, weight_units
 from diagnose.store.queries import load_queries
 from diagnose.store.redaction import has_secret_labels
 from diagnose.store.rows import as_map
@@ -67,6 +67,7 @@ def save_profile(
         "sha256": digest,
         "bytes": len(gzipped),
         "sample_count": parsed.columns.samples.num_rows,
+        "weight_units": weight_units(parsed.columns.weights, len(parsed.value_types)),
         **_head(parsed),
     }
     new = NewProfile(row, parsed.columns)

@@ -95,13 +95,18 @@ CREATE MACRO side_weights(
   base_ids, new_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
 ) AS TABLE
 WITH chosen AS MATERIALIZED (
-  SELECT sides.is_new, profile.profile_no, value_place(profile.value_types, profile.default_value, value_type) AS place
+  SELECT
+    sides.is_new, profile.profile_no, value_place(profile.value_types, profile.default_value, value_type) AS place,
+    profile.weight_units
   FROM (SELECT false AS is_new, unnest(base_ids) AS profile_id UNION ALL SELECT true, unnest(new_ids)) AS sides
   JOIN profile USING (profile_id)
 ), weighed AS MATERIALIZED (
   SELECT
-    weight.stack_no, chosen.is_new, sum(weight.value)::BIGINT AS value, sum(weight.observations) AS observations
-  FROM weight JOIN (SELECT is_new, weight_no(profile_no, place) AS weight_no FROM chosen) AS chosen USING (weight_no)
+    weight.stack_no, chosen.is_new, sum(weight.value * chosen.unit)::BIGINT AS value,
+    sum(weight.observations) AS observations
+  FROM weight JOIN (
+    SELECT is_new, weight_no(profile_no, place) AS weight_no, coalesce(weight_units[place], 1) AS unit FROM chosen
+  ) AS chosen USING (weight_no)
   WHERE trace_id IS NULL AND span_id IS NULL AND labels IS NULL
   GROUP BY weight.stack_no, chosen.is_new
   UNION ALL
@@ -128,11 +133,15 @@ CREATE MACRO profile_weights(
   profile_ids, value_type := NULL, trace_id := NULL, span_id := NULL, labels := NULL, focus := NULL
 ) AS TABLE
 WITH chosen AS MATERIALIZED (
-  SELECT profile.profile_no, value_place(profile.value_types, profile.default_value, value_type) AS place
+  SELECT
+    profile.profile_no, value_place(profile.value_types, profile.default_value, value_type) AS place,
+    profile.weight_units
   FROM (SELECT unnest(profile_ids) AS profile_id) JOIN profile USING (profile_id)
 ), weighed AS MATERIALIZED (
-  SELECT weight.stack_no, sum(weight.value)::BIGINT AS value
-  FROM weight JOIN (SELECT weight_no(profile_no, place) AS weight_no FROM chosen) AS chosen USING (weight_no)
+  SELECT weight.stack_no, sum(weight.value * chosen.unit)::BIGINT AS value
+  FROM weight JOIN (
+    SELECT weight_no(profile_no, place) AS weight_no, coalesce(weight_units[place], 1) AS unit FROM chosen
+  ) AS chosen USING (weight_no)
   WHERE trace_id IS NULL AND span_id IS NULL AND labels IS NULL
   GROUP BY weight.stack_no
   UNION ALL
