@@ -39,6 +39,7 @@ from diagnose.pprof.codec import decode
 from diagnose.pprof.pool import ParserPool
 from diagnose.store.db import Store
 from diagnose.store.profiles import import_profile
+from diagnose.store.segments import Segments
 
 RESULTS = Path(__file__).parent / "results"
 RECORDED = Path(__file__).parent.parent / "tests" / "data" / "pprof"
@@ -264,9 +265,11 @@ def _percentiles(service: MeasuredService, client: Client, path: str) -> dict[st
 def _disk(data: Path) -> tuple[int, int]:
     """
     Bytes of everything that is kept of the profiles, less the files as they came; and bytes in the database file that
-    are free: what a checkpoint wrote anew leaves its old place to the rows that come next. Files that were merged into
-    others stay for another minute and are not counted.
+    are free: what a checkpoint wrote anew leaves its old place to the rows that come next. All samples have moved into
+    files, which they do within a minute; files that were merged into others stay for another and are not counted.
     """
+    with Store.open(data) as store:
+        Segments(store).move()
     databases = sum(file.stat().st_size for file in data.glob("*.duckdb*"))
     with duckdb.connect(str(data / "telemetry.duckdb"), read_only=True) as connection:
         [(segments,)] = connection.execute("SELECT coalesce(sum(bytes), 0) FROM segment").fetchall()

@@ -2,7 +2,7 @@
 The bytes of a profile → what is stored of it: what it says about itself, and its samples as Arrow tables.
 
 This is the part of an import that a damaged or hostile file can make expensive, so the service runs it in a process of
-its own (children.py).
+its own (pool.py).
 """
 
 from __future__ import annotations

@@ -69,7 +69,8 @@ def move_bodies_into_files(cursor: duckdb.DuckDBPyConnection, data: Path) -> Non
         for sha256, body in rows:
             durable.write(_file(data, sha256), bytes(body))
         count += len(rows)
-    log.info("profiles moved out of the database", files=count)
+    if count:
+        log.info("profiles moved out of the database", files=count)
 
 
 def _file(data: Path, sha256: str) -> Path:

@@ -172,6 +172,8 @@ class Dictionaries:
 
 
 class _InMemory:
+    """The numbers of one table; `last` is the largest."""
+
     def __init__(self, cursor: duckdb.DuckDBPyConnection, name: str, last: int) -> None:
         self.last = last
         self._numbers = HashTable()
