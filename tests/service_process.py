@@ -100,8 +100,9 @@ class ServiceProcess:
         self._log.close()
 
     def post(self, path: str, body: Any) -> tuple[int, Any]:
-        """Status and the JSON of the answer."""
-        request = urllib.request.Request(self.url + path, json.dumps(body).encode(), method="POST")
+        """Status and the JSON of the answer; 0 when there is none. *body* is JSON, or bytes as they are."""
+        sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+        request = urllib.request.Request(self.url + path, sent, method="POST")
         return self._ask(request)
 
     def get(self, path: str) -> Any:
